@@ -1,0 +1,83 @@
+/* An algorithm: a way to compute some or all passes of some or all convolutions.
+ *
+ * `supports` is a hard fact, `cost` an opinion: dispatch takes the cheapest that can, tests run every one that can, so an
+ * opinion can be wrong about speed and never about results.  A new algorithm is a file in conv/ and a line in
+ * algorithms.def. */
+#ifndef FC_ALGORITHM_H
+#define FC_ALGORITHM_H
+
+#include "geometry.h"
+#include "isa/isa.h"
+
+typedef struct fc_algo {
+    const char *name;
+    /* NULL, or why it cannot: "needs a 1x1 kernel" */
+    const char *(*supports)(const fc_conv *problem, fc_pass pass);
+    /* Nanoseconds of one thread, estimated. */
+    double (*cost)(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
+    /* Bytes of the weight in the form that `run` wants for a forward pass; 0: as it is.  NULL where it is never packed. */
+    size_t (*packed)(const fc_plan *plan);
+    void (*pack)(const fc_plan *plan, const void *weight, void *packed, int threads);
+    /* Bytes beside input, weight and output, packed weight not included. */
+    size_t (*workspace)(const fc_plan *plan, int threads);
+    void (*run)(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads);
+} fc_algo;
+
+/* What costs are made of.  Multiply-adds that a thread does in a nanosecond inside the dense micro-kernel: lanes x 6.4 with
+ * fused multiply-adds (two a cycle at 4 GHz less the kernel's edges), measured 102 and 51 for float32 on AVX-512 and AVX2;
+ * 11 on SSE2, which multiplies and adds apart. */
+static inline double fc_multiply_adds_per_ns(const fc_isa *isa, fc_dtype dtype)
+{
+    const int lanes = isa->kernels[dtype]->lanes;
+    const int fused = lanes * (int)fc_element_bytes(dtype) > 16;
+    return lanes * (fused ? 6.4 : 2.8);
+}
+
+static inline int64_t fc_taps(const fc_conv *problem) { return fc_volume(problem->kernel); }
+
+/* Multiply-adds of any pass: each output pixel, each tap, each pair of channels of a group. */
+static inline double fc_multiply_adds(const fc_conv *problem)
+{
+    return (double)problem->batch * (double)fc_volume(problem->out_size) * (double)problem->out_channels *
+           (double)(problem->in_channels / problem->groups) * (double)fc_taps(problem);
+}
+
+/* The forward pass's window on the input. */
+static inline fc_window fc_forward_window(const fc_conv *problem)
+{
+    int64_t strides[5];
+    fc_window window = {.channels = problem->in_channels / problem->groups};
+    fc_tensor_strides(problem->layout, problem->in_channels, problem->in_size, strides);
+    for (int d = 0; d < 3; d++) {
+        window.out[d] = problem->out_size[d];
+        window.taps[d] = problem->kernel[d];
+        window.in[d] = problem->in_size[d];
+        window.step[d] = problem->stride[d];
+        window.tap_step[d] = problem->dilation[d];
+        window.origin[d] = -problem->padding[d];
+        window.stride[d] = strides[2 + d];
+    }
+    window.channel_stride = strides[1];
+    return window;
+}
+
+/* A strided input gradient falls apart into dense phases.  Inputs i = q * stride + phase are read by
+ * output o through tap t where o * stride + t * dilation - padding = i: for the taps t of one residue class,
+ *     t = first + j * step,    o = q + origin - j * (step * dilation / stride),
+ * so that each phase is a convolution of grad_output of stride 1 with a part of the kernel, and no zero is multiplied. */
+typedef struct {
+    fc_window window;                  /* on grad_output; window.out is the phase's grid */
+    int64_t first_tap[3], tap_step[3]; /* in the kernel */
+    int64_t offset, stride[3];         /* of the grid in grad_input, in elements */
+} fc_phase;
+
+int64_t fc_phase_count(const fc_conv *problem);
+/* 0 where no tap belongs to the phase: that part of the gradient is zero. */
+int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase);
+/* The flat kernel indices of the phase's taps, in the window's order. */
+void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps);
+
+/* target[i] = 0, in parallel. */
+void fc_clear(void *target, size_t bytes, int threads);
+
+#endif

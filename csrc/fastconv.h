@@ -1,0 +1,153 @@
+/* fastconv: convolution and pooling on plain memory, the C interface (usable without Python).
+ *
+ * A problem (fc_conv, fc_pool) is pure numbers.  fc_plan_make turns a problem and a pass into a plan: an algorithm, an
+ * instruction set and a workspace size.  fc_plan_run carries it out.  Every problem has three spatial dimensions, depth,
+ * height and width; 1-D and 2-D problems have ones in front.
+ *
+ * Tensors are contiguous and aligned to their element:
+ *   channels first   input [batch, in_channels, depth, height, width]   output [batch, out_channels, ...]
+ *   channels last    input [batch, depth, height, width, in_channels]   output [batch, ..., out_channels]
+ *   either           weight [out_channels, in_channels / groups, depth, height, width]   bias [out_channels]
+ *
+ * The caller guarantees valid problems: every size at least 1 (a batch of 0 never arrives here), groups dividing both
+ * channel counts, and no product of sizes that overflows.  Functions that can fail say so by their fc_status. */
+#ifndef FASTCONV_H
+#define FASTCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED } fc_status;
+typedef enum { FC_FLOAT32, FC_FLOAT64 } fc_dtype;
+typedef enum { FC_CHANNELS_FIRST, FC_CHANNELS_LAST } fc_layout;
+typedef enum { FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT } fc_pass;
+typedef enum { FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU } fc_activation;
+typedef enum { FC_MAX_POOL, FC_AVERAGE_POOL } fc_pooling;
+
+/* A convolution: output[o] = sum over taps t of input[o * stride + t * dilation - padding] * weight[t]. */
+typedef struct {
+    fc_dtype dtype;
+    fc_layout layout;
+    int64_t batch, groups, in_channels, out_channels;
+    int64_t in_size[3], kernel[3], out_size[3];
+    int64_t stride[3], dilation[3];
+    int64_t padding[3]; /* before; what lies after follows from out_size */
+} fc_conv;
+
+/* A pooling; each of `planes` = batch * channels is pooled by itself. */
+typedef struct {
+    fc_dtype dtype;
+    fc_layout layout;
+    fc_pooling kind;
+    int64_t batch, channels;
+    int64_t in_size[3], kernel[3], out_size[3];
+    int64_t stride[3], dilation[3], padding[3];
+    int count_padding; /* average: padding counts in the divisor */
+    int64_t divisor;   /* average: 0, or the divisor to use throughout */
+} fc_pool;
+
+/* The tensors of a call.  The pass decides which of input, weight and output is written. */
+typedef struct {
+    void *input, *weight, *output;
+    const void *bias;   /* forward: NULL or [out_channels] */
+    const void *packed; /* forward: NULL or what fc_plan_pack made of the weight */
+    fc_activation activation;
+} fc_operands;
+
+struct fc_algo;
+struct fc_isa;
+
+typedef struct {
+    fc_conv problem;
+    fc_pass pass;
+    const struct fc_algo *algorithm;
+    const struct fc_isa *isa;
+    double cost;         /* estimated nanoseconds of one thread */
+    size_t packed_bytes; /* of the weight in the algorithm's own form; 0: read as it is */
+} fc_plan;
+
+/* ---- convolution: plan.c ---- */
+
+/* Chooses the cheapest algorithm, or takes the one named.  On FC_UNSUPPORTED *reason says why (a static string). */
+fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, const char *algorithm, const char **reason);
+fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads);
+size_t fc_plan_workspace(const fc_plan *plan, int threads);
+fc_status fc_plan_pack(const fc_plan *plan, const void *weight, void *packed, int threads);
+const char *fc_plan_algorithm(const fc_plan *plan);
+
+/* Taken by plans that name no algorithm, where it can do the problem; NULL: none. */
+void fc_prefer_algorithm(const char *algorithm);
+/* A line a call on stderr. */
+void fc_set_verbose(int verbose);
+
+int fc_algorithm_count(void);
+const char *fc_algorithm_name(int index);
+/* NULL and the estimated nanoseconds of one thread in *cost, or the reason for a no. */
+const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pass, double *cost);
+
+/* ---- pooling: pool.c ---- */
+
+/* indices: NULL or int64 of the output's shape, flat within the input plane. */
+fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
+/* input (max without indices), indices: as they are needed. */
+fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
+                           void *grad_input, int threads);
+
+/* ---- what networks run: elementwise.c ---- */
+
+void fc_activate(fc_dtype dtype, fc_activation kind, int64_t count, const void *x, void *y, int threads);
+/* grad_input = f'(x) * grad_output */
+void fc_activate_backward(fc_dtype dtype, fc_activation kind, int64_t count, const void *x, const void *grad_output,
+                          void *grad_input, int threads);
+/* x, y [outer, classes, inner] */
+void fc_softmax(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x, void *y, int threads);
+/* target [outer, inner]; gradient = (softmax(x) - onehot) * scale.  *loss = sum of -log softmax at the target. */
+fc_status fc_cross_entropy(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x,
+                           const int64_t *target, void *gradient, double scale, double *loss, int threads);
+/* x [outer, channels, inner] summed over outer and inner */
+void fc_channel_sum(fc_dtype dtype, int64_t outer, int64_t channels, int64_t inner, const void *x, void *sum, int threads);
+
+typedef struct {
+    double learning_rate, momentum, weight_decay;
+    int nesterov;
+} fc_sgd;
+typedef struct {
+    double learning_rate, beta1, beta2, epsilon, weight_decay;
+    int decoupled;   /* AdamW */
+    int64_t step;    /* from 1 */
+} fc_adam;
+void fc_sgd_step(fc_dtype dtype, const fc_sgd *rule, int64_t count, void *parameter, const void *gradient, void *velocity,
+                 int threads);
+void fc_adam_step(fc_dtype dtype, const fc_adam *rule, int64_t count, void *parameter, const void *gradient, void *mean,
+                  void *square, int threads);
+
+/* ---- instruction sets: isa/isa.c ---- */
+
+int fc_isa_count(void); /* built */
+const char *fc_isa_name(int index);
+int fc_isa_available(int index); /* this CPU and system can run it */
+const char *fc_isa_current(void);
+fc_status fc_isa_use(const char *name); /* NULL: the best available */
+double fc_measure_peak(fc_dtype dtype, int threads); /* fused multiply-adds out of registers, GFLOP/s */
+
+/* ---- threads: parallel.c ---- */
+
+int fc_has_openmp(void);
+int fc_after_fork(void); /* this process is a forked child, which runs on one thread */
+void fc_set_threads(int threads);      /* of the process; 0: OpenMP's maximum, up to the limit */
+void fc_set_threads_here(int threads); /* of calls from this thread; 0: those of the process */
+int fc_threads_here(void);
+void fc_set_thread_limit(int threads); /* processors that this process may use */
+int fc_threads(void);
+
+/* ---- memory: memory.c ---- */
+
+/* Aligned memory; blocks of 1 MB and more are recycled through a bounded pool.  NULL when there is none. */
+void *fc_acquire(size_t bytes);
+void fc_release(void *block, size_t bytes);
+void fc_set_cache_limit(size_t bytes);
+size_t fc_cache_limit(void);
+size_t fc_cache_bytes(void);
+void fc_empty_cache(void);
+
+#endif

@@ -1,0 +1,63 @@
+/* Where things lie: arithmetic on shapes that algorithms and kernels share. */
+#ifndef FC_GEOMETRY_H
+#define FC_GEOMETRY_H
+
+#include "fastconv.h"
+
+static inline int64_t fc_divide_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
+static inline int64_t fc_round_up(int64_t count, int64_t size) { return fc_divide_up(count, size) * size; }
+static inline int64_t fc_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t fc_larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t fc_volume(const int64_t size[3]) { return size[0] * size[1] * size[2]; }
+
+/* Elements from a pixel to the next one. */
+static inline int64_t fc_cell_pitch(fc_layout layout, int64_t channels)
+{
+    return layout == FC_CHANNELS_FIRST ? 1 : channels;
+}
+
+/* Strides of a tensor [batch, channels, spatial] in either layout: of batch, channel, depth, height, width. */
+static inline void fc_tensor_strides(fc_layout layout, int64_t channels, const int64_t size[3], int64_t strides[5])
+{
+    strides[4] = fc_cell_pitch(layout, channels);
+    strides[3] = strides[4] * size[2];
+    strides[2] = strides[3] * size[1];
+    strides[1] = layout == FC_CHANNELS_FIRST ? fc_volume(size) : 1;
+    strides[0] = channels * fc_volume(size);
+}
+
+/* A run of outputs in one row of a grid that see, through one tap, elements of one row of the source. */
+typedef struct {
+    int64_t source; /* offset of the first element; -1: zeros */
+    int64_t target, count;
+} fc_run;
+enum { FC_RUN_OUTPUTS = 64 }; /* outputs packed at once; a row of the grid makes at most three runs */
+
+/* Outputs [*first, *last) whose input through tap t of dimension d lies inside. */
+static inline void fc_pool_range(const fc_pool *p, int d, int64_t t, int64_t *first, int64_t *last)
+{
+    const int64_t shift = t * p->dilation[d] - p->padding[d], stride = p->stride[d];
+    *first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
+    *last = p->in_size[d] <= shift ? 0 : (p->in_size[d] - shift + stride - 1) / stride;
+    if (*last > p->out_size[d])
+        *last = p->out_size[d];
+    if (*first > *last)
+        *first = *last;
+}
+
+/* What a sum over output o's window is divided by: PyTorch's rules. */
+static inline double fc_pool_divisor(const fc_pool *p, const int64_t o[3])
+{
+    if (p->divisor)
+        return (double)p->divisor;
+    double count = 1;
+    for (int d = 0; d < 3; d++) {
+        const int64_t begin = o[d] * p->stride[d] - p->padding[d], end = begin + p->kernel[d];
+        const int64_t low = p->count_padding ? begin : begin > 0 ? begin : 0;
+        const int64_t limit = p->count_padding ? p->in_size[d] + p->padding[d] : p->in_size[d];
+        count *= (double)((end < limit ? end : limit) - low);
+    }
+    return count;
+}
+
+#endif

@@ -1,0 +1,156 @@
+/* The micro-kernel contract: what an instruction set provides, and all that the algorithms know of it.
+ *
+ * An instruction set is one `fc_isa`, with one table of kernels for each dtype.  The kernels are written once, in the
+ * .inc files of this folder, over vectors of `lanes` elements; a file such as avx2.c sets the target, the vector's width and
+ * the tile, and includes them for float and for double.  Strides and offsets count elements, never bytes.  Kernels neither
+ * allocate nor start threads, they read no element that is not an operand, and write none that is not a result.
+ *
+ *                     columns: lanes, contiguous                 A  [rows][depth]     any strides; broadcast
+ *              +----------------------------------+              B  [depth][columns]  contiguous columns; vectors
+ *        rows  |  C += A B, a tile of registers   |              C  [rows][columns]   contiguous columns; stored once
+ *              +----------------------------------+
+ *
+ * Everything dense is this product.  Forward in channels first: rows are output channels (A is the weight, read where it
+ * lies), columns are pixels.  In channels last the roles change: rows are pixels, columns are output channels. */
+#ifndef FC_ISA_H
+#define FC_ISA_H
+
+#include "../fastconv.h"
+
+/* A panel of a product: any number of rows, at most tile_vectors * lanes columns.  The kernel walks its rows in tiles of at
+ * most tile_rows, evenly: 20 rows in tiles of up to 8 become 7, 7, 6.  An element of C sums its depth in order, one fused
+ * multiply-add after the other, whatever the tile, so the bits do not depend on how a product is cut into rows, columns
+ * and threads.  B is read in whole vectors: columns are rounded up to lanes, and the rest must be readable. */
+typedef struct {
+    int64_t rows, columns, depth;
+    const void *a;
+    int64_t a_row, a_depth;
+    const void *b;
+    int64_t b_depth;
+    void *c;
+    int64_t c_row;
+    int accumulate;          /* C += instead of C = */
+    const void *row_bias;    /* NULL or [rows], added last */
+    const void *column_bias; /* NULL or [columns] */
+    double low, high;        /* the result is clamped to these; NaN passes */
+} fc_panel;
+
+/* How a grid of outputs sees its source: output o and tap t (in each of three dimensions) read coordinate
+ *     o * step + t * tap_step + origin
+ * and zero outside [0, in).  A forward convolution is step = stride, tap_step = dilation, origin = -padding; a phase of an
+ * input gradient is step = 1 and a negative tap_step over the output's gradient. */
+typedef struct {
+    int64_t out[3], taps[3], in[3];
+    int64_t step[3], tap_step[3], origin[3];
+    int64_t channels;                           /* that take part (of one group) */
+    int64_t channel_stride, stride[3];          /* of the source */
+} fc_window;
+
+/* The coordinates that a window's taps reach beyond an output's first, and the classes modulo step that they fall into. */
+static inline int64_t fc_window_reach(const fc_window *window, int d)
+{
+    const int64_t tap_step = window->tap_step[d];
+    return (window->taps[d] - 1) * (tap_step < 0 ? -tap_step : tap_step);
+}
+static inline int64_t fc_window_phases(const fc_window *window, int d)
+{
+    const int64_t coordinates = fc_window_reach(window, d) + 1;
+    return coordinates < window->step[d] ? coordinates : window->step[d];
+}
+
+/* Depthwise: target[i] = sum over taps of plane[offsets[tap] + i] * weights[tap], for i < count, in cells (see
+ * pack_plane); whole vectors are read. */
+typedef struct {
+    int64_t taps, count;
+    const int64_t *offsets; /* [taps] */
+    const void *weights;    /* [taps], of cells */
+    const void *bias;       /* NULL or one cell */
+    int accumulate;
+    double low, high;
+} fc_correlation;
+
+typedef struct {
+    int lanes, tile_rows, tile_vectors;
+
+    void (*gemm)(const fc_panel *panel);
+
+    /* Window to B: target[k - k0][n - n0] for k = channel * taps + tap in [k0, k1) and outputs n in [n0, n1) of the grid,
+     * flat; rows are `pitch` apart and zero beyond n1 - n0 up to the next multiple of lanes. */
+    void (*pack_lanes)(const fc_window *window, const void *source, int64_t k0, int64_t k1, int64_t n0, int64_t n1,
+                       void *target, int64_t pitch);
+    /* Window to A: target[n - n0][k - k0] for k = tap * channels + channel: whole runs of channels (channel_stride 1).
+     * Columns beyond k1 - k0 up to the next multiple of lanes are zero where pitch has room. */
+    void (*pack_rows)(const fc_window *window, const void *source, int64_t n0, int64_t n1, int64_t k0, int64_t k1,
+                      void *target, int64_t pitch);
+    /* target[j][i] = source[i][j], i < rows, j < columns. */
+    void (*transpose)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
+                      int64_t target_pitch);
+    /* The weight [out][in][taps], one group of it, as A of an input gradient, for the taps listed:
+     * target[in][out * count + j] = weight[out][in][tap[j]], for inputs in [first, last). */
+    void (*pack_weight_rows)(const void *weight, int64_t outs, int64_t ins, int64_t taps, const int64_t *tap, int64_t count,
+                             int64_t first, int64_t last, void *target);
+    /* As B, lanes over outputs (forward) or inputs: target[j * depth + d][lane] = weight at (lane, d, tap[j]), where the
+     * strides of lane and d are given; lanes in [first, last), zero up to pitch. */
+    void (*pack_weight_lanes)(const void *weight, int64_t lane_stride, int64_t depth, int64_t depth_stride,
+                              const int64_t *tap, int64_t count, int64_t first, int64_t last, void *target, int64_t pitch);
+    /* A tile of C to a grid that is not contiguous: row r, grid point n of `size` at strides `stride`:
+     * target[r * row_stride + point(n)] = source[r * row_pitch + (n - n0) * column_pitch]. */
+    void (*scatter)(const int64_t size[3], const int64_t stride[3], int64_t n0, int64_t n1, int64_t rows,
+                    int64_t row_stride, void *target, const void *source, int64_t row_pitch, int64_t column_pitch);
+    /* Weight gradients: target[i] = sum over slices of parts[s * slice_stride + position(i)], for rows of the target
+     * [channels][taps] from rows of the source in the same order (channels_last 0) or [taps][channels] (1). */
+    void (*reduce)(int64_t slices, int64_t slice_stride, const void *parts, int64_t channels, int64_t taps,
+                   int channels_last, void *target);
+
+    int (*all_finite)(int64_t count, const void *x);
+
+    /* Depthwise: see conv/depthwise.c.  A plane of cells, padded and split by stride, is packed from the window of one
+     * channel: `length` cells a phase from grid position `first` on.  A cell is one element, or, in channels last, one
+     * vector of `channels` <= lanes channels. */
+    void (*pack_plane)(const fc_window *window, const int64_t first[3], const int64_t length[3], const void *source,
+                       void *target);
+    void (*pack_plane_lanes)(const fc_window *window, const int64_t first[3], const int64_t length[3], const void *source,
+                             void *target);
+    void (*correlate)(const fc_correlation *correlation, const void *plane, void *target);
+    void (*correlate_lanes)(const fc_correlation *correlation, const void *plane, void *target);
+    /* sums[tap][lane] += the sum over i < count of plane[offsets[tap] + i] * gradient[i]: of cells of one element, lane by
+     * lane in turn; of vectors, channel by channel. */
+    void (*correlate_weights)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
+                              const void *gradient, void *sums);
+    void (*correlate_weights_lanes)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
+                                    const void *gradient, void *sums);
+
+    /* Plain loops, one output channel of an image (forward), one input channel of an image, or one output channel. */
+    void (*direct[3])(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t channel);
+
+    /* Channels [first, last) of an image; `row` is room for out_size[2] * (last - first) elements and as many indices. */
+    void (*pool_forward)(const fc_pool *problem, const void *input, void *output, int64_t *indices, int64_t image,
+                         int64_t first, int64_t last);
+    void (*pool_backward)(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
+                          void *grad_input, int64_t image, int64_t first, int64_t last, void *row, int64_t *row_indices);
+
+    void (*activate)(fc_activation kind, int64_t count, const void *x, void *y);
+    void (*activate_backward)(fc_activation kind, int64_t count, const void *x, const void *grad_output, void *grad_input);
+    void (*softmax)(int64_t classes, int64_t inner, const void *x, void *y);
+    double (*cross_entropy)(int64_t classes, int64_t inner, const void *x, const int64_t *target, void *gradient,
+                            double scale);
+    void (*sum_rows)(int64_t rows, int64_t row_stride, int64_t count, const void *x, void *sum);
+    void (*sum_planes)(int64_t images, int64_t image_stride, int64_t count, const void *x, void *sum);
+    void (*sum_columns)(int64_t rows, int64_t row_stride, int64_t columns, const void *x, void *sum);
+    void (*sgd)(const fc_sgd *rule, int64_t count, void *parameter, const void *gradient, void *velocity);
+    void (*adam)(const fc_adam *rule, int64_t count, void *parameter, const void *gradient, void *mean, void *square);
+
+    double (*multiply_adds)(int64_t rounds); /* floating-point operations done, out of registers: the peak */
+} fc_kernels;
+
+typedef struct fc_isa {
+    const char *name;
+    int (*available)(void);
+    const fc_kernels *kernels[2]; /* by fc_dtype */
+} fc_isa;
+
+const fc_isa *fc_isa_chosen(void);
+
+static inline size_t fc_element_bytes(fc_dtype dtype) { return dtype == FC_FLOAT32 ? sizeof(float) : sizeof(double); }
+
+#endif

@@ -1,0 +1,123 @@
+/* Vectors of `real`, VECTOR_BYTES wide: the dozen operations that the kernels use.
+ *
+ * Included by kernels.inc once for float and once for double, inside the target of the instruction set; no include guard.
+ * GCC's vector extensions carry the arithmetic; intrinsics stand where a mask or the order of a NaN matters. */
+
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+#define LANES 16
+#define EVERY_LANE(f, s) EIGHT_LANES(f, s, 0), EIGHT_LANES(f, s, 8)
+#elif VECTOR_BYTES == 64 || (VECTOR_BYTES == 32 && REAL_IS_FLOAT)
+#define LANES 8
+#define EVERY_LANE(f, s) EIGHT_LANES(f, s, 0)
+#elif VECTOR_BYTES == 32 || REAL_IS_FLOAT
+#define LANES 4
+#define EVERY_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#else
+#define LANES 2
+#define EVERY_LANE(f, s) f(0, s), f(1, s)
+#endif
+
+#define vec NAME(vec)
+#define vec_unaligned NAME(vec_unaligned)
+#define mask NAME(mask)
+#define load NAME(load)
+#define store NAME(store)
+#define splat NAME(splat)
+#define select NAME(select)
+#define at_least NAME(at_least)
+#define at_most NAME(at_most)
+#define load_first NAME(load_first)
+#define store_first NAME(store_first)
+#define move_first NAME(move_first)
+#define every_second NAME(every_second)
+#define sum_lanes NAME(sum_lanes)
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(sizeof(real))));
+typedef bits mask __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
+INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+INLINE vec splat(real x) { return x - (vec){0}; }
+INLINE vec select(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
+
+/* The larger of limit and v, and the smaller; v where it is NaN. */
+#if VECTOR_BYTES == 64
+#if REAL_IS_FLOAT
+INLINE vec at_least(vec limit, vec v) { return (vec)_mm512_max_ps((__m512)limit, (__m512)v); }
+INLINE vec at_most(vec limit, vec v) { return (vec)_mm512_min_ps((__m512)limit, (__m512)v); }
+#else
+INLINE vec at_least(vec limit, vec v) { return (vec)_mm512_max_pd((__m512d)limit, (__m512d)v); }
+INLINE vec at_most(vec limit, vec v) { return (vec)_mm512_min_pd((__m512d)limit, (__m512d)v); }
+#endif
+#elif VECTOR_BYTES == 32
+#if REAL_IS_FLOAT
+INLINE vec at_least(vec limit, vec v) { return (vec)_mm256_max_ps((__m256)limit, (__m256)v); }
+INLINE vec at_most(vec limit, vec v) { return (vec)_mm256_min_ps((__m256)limit, (__m256)v); }
+#else
+INLINE vec at_least(vec limit, vec v) { return (vec)_mm256_max_pd((__m256d)limit, (__m256d)v); }
+INLINE vec at_most(vec limit, vec v) { return (vec)_mm256_min_pd((__m256d)limit, (__m256d)v); }
+#endif
+#else
+INLINE vec at_least(vec limit, vec v) { return select((mask)(limit > v), limit, v); }
+INLINE vec at_most(vec limit, vec v) { return select((mask)(limit < v), limit, v); }
+#endif
+
+/* The first n lanes, 0 <= n < LANES; the rest is zero, or left alone. */
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+#elif VECTOR_BYTES == 64
+INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+#else
+/* In pieces of halving size: masked stores of AVX2 are slow on many machines, and SSE2 has none. */
+INLINE void move_first(real *restrict to, const real *restrict from, int64_t n)
+{
+    if (LANES > 4 && (n & 4)) {
+        __builtin_memcpy(to, from, 4 * sizeof(real));
+        to += 4;
+        from += 4;
+    }
+    if (LANES > 2 && (n & 2)) {
+        __builtin_memcpy(to, from, 2 * sizeof(real));
+        to += 2;
+        from += 2;
+    }
+    if (n & 1)
+        *to = *from;
+}
+INLINE vec load_first(const real *p, int64_t n)
+{
+    real lanes[LANES] __attribute__((aligned(VECTOR_BYTES))) = {0};
+    move_first(lanes, p, n);
+    return load(lanes);
+}
+INLINE void store_first(real *p, vec v, int64_t n)
+{
+    real lanes[LANES] __attribute__((aligned(VECTOR_BYTES)));
+    store(lanes, v);
+    move_first(p, lanes, n);
+}
+#endif
+
+/* Lane l of step s of a transpose: where 2 x 2 blocks of s lanes change places between two vectors. */
+#define EIGHT_LANES(f, s, l) f(l, s), f(l + 1, s), f(l + 2, s), f(l + 3, s), f(l + 4, s), f(l + 5, s), f(l + 6, s), f(l + 7, s)
+#define FIRST_HALVES(l, s) (((l) & (s)) ? LANES + (l) - (s) : (l))
+#define SECOND_HALVES(l, s) (((l) & (s)) ? LANES + (l) : (l) + (s))
+#define first_halves(a, b, s) __builtin_shufflevector(a, b, EVERY_LANE(FIRST_HALVES, s))
+#define second_halves(a, b, s) __builtin_shufflevector(a, b, EVERY_LANE(SECOND_HALVES, s))
+
+/* Lanes 0, 2, 4, ... of a followed by those of b. */
+#define EVERY_SECOND(l, s) (2 * (l) + (s))
+INLINE vec every_second(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 0)); }
+
+INLINE real sum_lanes(vec v)
+{
+    real lanes[LANES] __attribute__((aligned(VECTOR_BYTES)));
+    store(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] += lanes[i + half];
+    return lanes[0];
+}

@@ -1,0 +1,66 @@
+/* A parallel loop over tasks.  The team's size is a clause of each region, never a global setting; OpenMP keeps the threads.
+ *
+ * libgomp hangs when a forked child starts a team that its parent had: a child runs on one thread (GCC bug 60035). */
+#include "parallel.h"
+
+#include <pthread.h>
+
+#if defined(_OPENMP)
+/* Debian's clang has no omp.h */
+extern int omp_get_thread_num(void);
+extern int omp_get_max_threads(void);
+#endif
+
+#if defined(_OPENMP)
+int fc_has_openmp(void) { return 1; }
+static int most_threads(void) { return omp_get_max_threads(); }
+#else
+int fc_has_openmp(void) { return 0; }
+static int most_threads(void) { return 1; }
+#endif
+
+static int forked, process_threads, limit = 1 << 20;
+static _Thread_local int here;
+
+static void note_fork(void) { forked = 1; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, note_fork); }
+
+int fc_after_fork(void) { return forked; }
+void fc_set_threads(int threads) { process_threads = threads; }
+void fc_set_threads_here(int threads) { here = threads; }
+int fc_threads_here(void) { return here; }
+void fc_set_thread_limit(int threads) { limit = threads; }
+
+int fc_threads(void)
+{
+    if (forked)
+        return 1;
+    if (here || process_threads)
+        return here ? here : process_threads;
+    const int most = most_threads();
+    return most < limit ? most : limit;
+}
+
+void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
+{
+    if (threads > tasks)
+        threads = (int)tasks;
+#if defined(_OPENMP)
+    if (threads > 1 && !forked) {
+        /* a few tasks at a time where they are many: a turn at the counter costs as much as a small plane */
+        const int64_t chunk = tasks / (threads * 16) + 1;
+        int64_t next = 0;
+#pragma omp parallel num_threads(threads)
+        for (;;) {
+            const int64_t first = __atomic_fetch_add(&next, chunk, __ATOMIC_RELAXED);
+            if (first >= tasks)
+                break;
+            for (int64_t task = first; task < first + chunk && task < tasks; task++)
+                body(context, task, omp_get_thread_num());
+        }
+        return;
+    }
+#endif
+    for (int64_t task = 0; task < tasks; task++)
+        body(context, task, 0);
+}

@@ -1,0 +1,225 @@
+/* From a problem to a plan, and from a plan to the result. */
+#include "algorithm.h"
+#include "parallel.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define FC_ALGORITHM(name) extern const fc_algo fc_algo_##name;
+#include "algorithms.def"
+#undef FC_ALGORITHM
+
+static const fc_algo *const algorithms[] = {
+#define FC_ALGORITHM(name) &fc_algo_##name,
+#include "algorithms.def"
+#undef FC_ALGORITHM
+};
+enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
+
+/* Work below this runs in the calling thread: a region costs 1 to 2 us while the team spins, and more when it sleeps. */
+static const double SERIAL_NS = 10000;
+
+static const char *preferred;
+static int verbose;
+
+void fc_prefer_algorithm(const char *algorithm) { preferred = algorithm; }
+void fc_set_verbose(int value) { verbose = value; }
+
+int fc_algorithm_count(void) { return ALGORITHMS; }
+const char *fc_algorithm_name(int index) { return algorithms[index]->name; }
+const char *fc_plan_algorithm(const fc_plan *plan) { return plan->algorithm->name; }
+
+const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pass, double *cost)
+{
+    const char *reason = algorithms[index]->supports(problem, pass);
+    if (!reason)
+        *cost = algorithms[index]->cost(problem, pass, fc_isa_chosen());
+    return reason;
+}
+
+fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, const char *algorithm, const char **reason)
+{
+    if (!algorithm && preferred && fc_plan_make(plan, problem, pass, preferred, reason) == FC_OK)
+        return FC_OK;
+    *plan = (fc_plan){.problem = *problem, .pass = pass, .isa = fc_isa_chosen()};
+    *reason = "there is no such algorithm";
+    for (int i = 0; i < ALGORITHMS; i++) {
+        double cost;
+        if (algorithm && strcmp(algorithm, algorithms[i]->name))
+            continue;
+        const char *refusal = fc_algorithm_candidate(i, problem, pass, &cost);
+        if (refusal) {
+            *reason = refusal;
+        } else if (!plan->algorithm || cost < plan->cost) {
+            plan->algorithm = algorithms[i];
+            plan->cost = cost;
+        }
+    }
+    if (!plan->algorithm)
+        return FC_UNSUPPORTED;
+    if (pass == FC_FORWARD && plan->algorithm->packed)
+        plan->packed_bytes = plan->algorithm->packed(plan);
+    return FC_OK;
+}
+
+/* Threads worth waking for the plan's work. */
+static int useful_threads(const fc_plan *plan, int threads) { return plan->cost < SERIAL_NS || fc_after_fork() ? 1 : threads; }
+
+size_t fc_plan_workspace(const fc_plan *plan, int threads)
+{
+    threads = useful_threads(plan, threads);
+    return plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0;
+}
+
+fc_status fc_plan_pack(const fc_plan *plan, const void *weight, void *packed, int threads)
+{
+    plan->algorithm->pack(plan, weight, packed, useful_threads(plan, threads));
+    return FC_OK;
+}
+
+/* A phase of an input gradient multiplies the weight with zeros beyond the border where the sum has no term at all. */
+static int weight_is_finite(const fc_plan *plan, const void *weight)
+{
+    const fc_conv *p = &plan->problem;
+    const int64_t count = p->out_channels * (p->in_channels / p->groups) * fc_taps(p);
+    return plan->isa->kernels[p->dtype]->all_finite(count, weight);
+}
+
+static void print_sizes(const char *word, const int64_t first, const int64_t second, const int64_t size[3])
+{
+    fprintf(stderr, " %s ", word);
+    if (second)
+        fprintf(stderr, "%lldx%lldx", (long long)first, (long long)second);
+    fprintf(stderr, "%lldx%lldx%lld", (long long)size[0], (long long)size[1], (long long)size[2]);
+}
+
+/* The problem with its three spatial dimensions, what was chosen for it, and how long it took. */
+static void report(const fc_plan *plan, int threads, double milliseconds)
+{
+    static const char *const passes[] = {"forward", "input gradient", "weight gradient"};
+    const fc_conv *p = &plan->problem;
+    fprintf(stderr, "fastconv: %s %s %s", passes[plan->pass], p->dtype == FC_FLOAT32 ? "float32" : "float64",
+            p->layout == FC_CHANNELS_FIRST ? "channels_first" : "channels_last");
+    print_sizes("input", p->batch, p->in_channels, p->in_size);
+    print_sizes("weight", p->out_channels, p->in_channels / p->groups, p->kernel);
+    print_sizes("stride", 0, 0, p->stride);
+    print_sizes("padding", 0, 0, p->padding);
+    print_sizes("dilation", 0, 0, p->dilation);
+    fprintf(stderr, " groups %lld | %s %s threads %d %.4f ms\n", (long long)p->groups, plan->algorithm->name,
+            plan->isa->name, threads, milliseconds);
+}
+
+static double now_milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+static fc_status run_plan(const fc_plan *plan, const fc_operands *operands, int threads)
+{
+    if (plan->pass == FC_INPUT_GRADIENT && !weight_is_finite(plan, operands->weight)) {
+        fc_algo_direct.run(plan, operands, NULL, threads);
+        return FC_OK;
+    }
+    const size_t packed_bytes = operands->packed ? 0 : plan->packed_bytes;
+    const size_t packed_room = (size_t)fc_round_up((int64_t)packed_bytes, 128);
+    const size_t bytes = packed_room + (plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0);
+    char *workspace = NULL;
+    if (bytes && !(workspace = fc_acquire(bytes)))
+        return FC_NO_MEMORY;
+    fc_operands all = *operands;
+    if (packed_bytes) {
+        plan->algorithm->pack(plan, operands->weight, workspace, threads);
+        all.packed = workspace;
+    }
+    plan->algorithm->run(plan, &all, workspace + packed_room, threads);
+    fc_release(workspace, bytes);
+    return FC_OK;
+}
+
+fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads)
+{
+    threads = useful_threads(plan, threads);
+    if (!verbose)
+        return run_plan(plan, operands, threads);
+    const double begin = now_milliseconds();
+    const fc_status status = run_plan(plan, operands, threads);
+    report(plan, threads, now_milliseconds() - begin);
+    return status;
+}
+
+/* ---- the phases of an input gradient ---- */
+
+/* A stride beyond the input leaves phases without an input. */
+static int64_t phases_along(const fc_conv *problem, int d) { return fc_smaller(problem->stride[d], problem->in_size[d]); }
+
+int64_t fc_phase_count(const fc_conv *problem)
+{
+    return phases_along(problem, 0) * phases_along(problem, 1) * phases_along(problem, 2);
+}
+
+static int64_t greatest_common_divisor(int64_t a, int64_t b) { return b ? greatest_common_divisor(b, a % b) : a; }
+
+int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
+{
+    int64_t in[5], out[5];
+    fc_tensor_strides(problem->layout, problem->in_channels, problem->in_size, in);
+    fc_tensor_strides(problem->layout, problem->out_channels, problem->out_size, out);
+    *phase = (fc_phase){.window = {.channels = problem->out_channels / problem->groups, .channel_stride = out[1]}};
+    for (int d = 2; d >= 0; d--) {
+        const int64_t stride = problem->stride[d], dilation = problem->dilation[d];
+        const int64_t shift = index % phases_along(problem, d), reach = shift + problem->padding[d];
+        const int64_t step = stride / greatest_common_divisor(stride, dilation);
+        index /= phases_along(problem, d);
+        int64_t first = 0;
+        while (first < problem->kernel[d] && (reach - first * dilation) % stride)
+            first++;
+        if (first >= problem->kernel[d])
+            return 0;
+        phase->first_tap[d] = first;
+        phase->tap_step[d] = step;
+        phase->offset += shift * in[2 + d];
+        phase->stride[d] = stride * in[2 + d];
+        phase->window.out[d] = fc_divide_up(problem->in_size[d] - shift, stride);
+        phase->window.taps[d] = fc_divide_up(problem->kernel[d] - first, step);
+        phase->window.in[d] = problem->out_size[d];
+        phase->window.step[d] = 1;
+        phase->window.tap_step[d] = -(step * dilation / stride);
+        phase->window.origin[d] = (reach - first * dilation) / stride;
+        phase->window.stride[d] = out[2 + d];
+    }
+    return 1;
+}
+
+void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps)
+{
+    const int64_t *count = phase->window.taps, *kernel = problem->kernel;
+    for (int64_t z = 0; z < count[0]; z++)
+        for (int64_t y = 0; y < count[1]; y++)
+            for (int64_t x = 0; x < count[2]; x++)
+                *taps++ = ((phase->first_tap[0] + z * phase->tap_step[0]) * kernel[1] + phase->first_tap[1] +
+                           y * phase->tap_step[1]) * kernel[2] + phase->first_tap[2] + x * phase->tap_step[2];
+}
+
+typedef struct {
+    char *target;
+    size_t bytes;
+} clear_job;
+
+enum { CLEAR_BYTES = 1 << 18 };
+
+static void clear_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const clear_job *job = context;
+    const size_t first = (size_t)task * CLEAR_BYTES;
+    memset(job->target + first, 0, job->bytes - first < CLEAR_BYTES ? job->bytes - first : CLEAR_BYTES);
+}
+
+void fc_clear(void *target, size_t bytes, int threads)
+{
+    clear_job job = {target, bytes};
+    fc_parallel_for(fc_divide_up((int64_t)bytes, CLEAR_BYTES), threads, clear_task, &job);
+}

@@ -1,0 +1,296 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The only binding: NumPy arrays, already checked, to the structs of csrc/fastconv.h, one call each without the GIL.
+
+Arrays come as C-contiguous, aligned, native float32 or float64 of the same dtype; what can fail by the user's fault has been
+refused by then.  A status becomes MemoryError; a refusal by an algorithm is returned as its reason.
+"""
+from libc.stdint cimport int64_t
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
+
+cdef extern from "fastconv.h" nogil:
+    ctypedef enum fc_status: FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED
+    ctypedef enum fc_dtype: FC_FLOAT32, FC_FLOAT64
+    ctypedef enum fc_layout: FC_CHANNELS_FIRST, FC_CHANNELS_LAST
+    ctypedef enum fc_pass: FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT
+    ctypedef enum fc_activation: FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU
+    ctypedef enum fc_pooling: FC_MAX_POOL, FC_AVERAGE_POOL
+    ctypedef struct fc_conv:
+        fc_dtype dtype
+        fc_layout layout
+        int64_t batch, groups, in_channels, out_channels
+        int64_t in_size[3]
+        int64_t kernel[3]
+        int64_t out_size[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t padding[3]
+    ctypedef struct fc_pool:
+        fc_dtype dtype
+        fc_layout layout
+        fc_pooling kind
+        int64_t batch, channels
+        int64_t in_size[3]
+        int64_t kernel[3]
+        int64_t out_size[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t padding[3]
+        int count_padding
+        int64_t divisor
+    ctypedef struct fc_operands:
+        void *input
+        void *weight
+        void *output
+        const void *bias
+        const void *packed
+        fc_activation activation
+    ctypedef struct fc_plan:
+        size_t packed_bytes
+    ctypedef struct fc_sgd:
+        double learning_rate, momentum, weight_decay
+        int nesterov
+    ctypedef struct fc_adam:
+        double learning_rate, beta1, beta2, epsilon, weight_decay
+        int decoupled
+        int64_t step
+    fc_status fc_plan_make(fc_plan *, const fc_conv *, fc_pass, const char *algorithm, const char **reason)
+    fc_status fc_plan_run(const fc_plan *, const fc_operands *, int threads)
+    fc_status fc_plan_pack(const fc_plan *, const void *weight, void *packed, int threads)
+    size_t fc_plan_workspace(const fc_plan *, int threads)
+    const char *fc_plan_algorithm(const fc_plan *)
+    int fc_algorithm_count()
+    const char *fc_algorithm_name(int)
+    const char *fc_algorithm_candidate(int, const fc_conv *, fc_pass, double *cost)
+    void fc_prefer_algorithm(const char *)
+    void fc_set_verbose(int)
+    fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
+    fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
+    void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
+    void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)
+    void fc_softmax(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
+    fc_status fc_cross_entropy(fc_dtype, int64_t, int64_t, int64_t, const void *, const int64_t *, void *, double,
+                               double *loss, int threads)
+    void fc_channel_sum(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
+    void fc_sgd_step(fc_dtype, const fc_sgd *, int64_t, void *, const void *, void *, int threads)
+    void fc_adam_step(fc_dtype, const fc_adam *, int64_t, void *, const void *, void *, void *, int threads)
+    int fc_isa_count()
+    const char *fc_isa_name(int)
+    int fc_isa_available(int)
+    const char *fc_isa_current()
+    fc_status fc_isa_use(const char *)
+    double fc_measure_peak(fc_dtype, int threads)
+    int fc_has_openmp()
+    int fc_after_fork()
+    void fc_set_threads(int)
+    void fc_set_threads_here(int)
+    int fc_threads_here()
+    void fc_set_thread_limit(int)
+    int fc_threads()
+    void *fc_acquire(size_t)
+    void fc_release(void *, size_t)
+    void fc_set_cache_limit(size_t)
+    size_t fc_cache_limit()
+    size_t fc_cache_bytes()
+    void fc_empty_cache()
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FC_COMPILER "gcc " __VERSION__
+    #else
+    #define FC_COMPILER "unknown"
+    #endif
+    """
+    const char *FC_COMPILER
+
+
+cdef class Block:
+    """Memory from the recycling pool, given back when the last array over it is gone."""
+
+    cdef void *memory
+    cdef size_t size
+
+    def __cinit__(self, size_t size):
+        self.size = size
+        self.memory = fc_acquire(size)
+        if self.memory == NULL:
+            raise MemoryError(f"cannot allocate {size} bytes")
+
+    def __dealloc__(self):
+        fc_release(self.memory, self.size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, <Py_ssize_t>self.size, 0, flags)
+
+
+cdef class Array:
+    """The buffer of one array for the time of a call; of None, NULL."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, array, bint writeable=False):
+        self.view.buf = NULL
+        if array is not None:
+            PyObject_GetBuffer(array, &self.view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writeable else 0))
+            self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef inline fc_dtype dtype(self) noexcept nogil:
+        return FC_FLOAT32 if self.view.itemsize == 4 else FC_FLOAT64
+
+    cdef inline int64_t count(self) noexcept nogil:
+        return self.view.len // (4 if self.view.itemsize == 4 else 8)
+
+
+cdef inline void spatial(int64_t *target, const Py_ssize_t *sizes, int dimensions) noexcept:
+    """Three sizes from one to three, ones in front."""
+    cdef int d
+    for d in range(3):
+        target[d] = sizes[d - 3 + dimensions] if d >= 3 - dimensions else 1
+
+
+cdef inline void option(int64_t *target, tuple values, int64_t missing):
+    cdef int d, dimensions = len(values)
+    for d in range(3):
+        target[d] = values[d - 3 + dimensions] if d >= 3 - dimensions else missing
+
+
+cdef void fill_conv(fc_conv *problem, fc_dtype dtype, const Py_ssize_t *input, const Py_ssize_t *weight,
+                    const Py_ssize_t *output, tuple stride, tuple padding, tuple dilation, int64_t groups,
+                    bint channels_last):
+    cdef int dimensions = len(stride)
+    problem.dtype = dtype
+    problem.layout = FC_CHANNELS_LAST if channels_last else FC_CHANNELS_FIRST
+    problem.batch = input[0]
+    problem.groups = groups
+    problem.in_channels = input[dimensions + 1 if channels_last else 1]
+    problem.out_channels = weight[0]
+    spatial(problem.in_size, input + (1 if channels_last else 2), dimensions)
+    spatial(problem.kernel, weight + 2, dimensions)
+    spatial(problem.out_size, output + (1 if channels_last else 2), dimensions)
+    option(problem.stride, stride, 1)
+    option(problem.dilation, dilation, 1)
+    option(problem.padding, padding, 0)
+
+
+def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding, tuple dilation, int64_t groups,
+             bint channels_last, algorithm, int activation, dict packed_forms):
+    """Run one pass of a convolution; the array of that pass's result is written.
+
+    algorithm: bytes, or None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
+    Returns None, or the reason why the algorithm cannot.
+    """
+    cdef Array x = Array(input, pass_ == FC_INPUT_GRADIENT), w = Array(weight, pass_ == FC_WEIGHT_GRADIENT)
+    cdef Array y = Array(output, pass_ == FC_FORWARD), b = Array(bias), form
+    cdef fc_conv problem
+    cdef fc_plan plan
+    cdef fc_operands operands
+    cdef const char *name = NULL if algorithm is None else <const char *>algorithm
+    cdef const char *reason
+    cdef fc_status status
+    cdef int threads = fc_threads()
+    fill_conv(&problem, x.dtype(), x.view.shape, w.view.shape, y.view.shape, stride, padding, dilation, groups,
+              channels_last)
+    if fc_plan_make(&plan, &problem, <fc_pass>pass_, name, &reason) != FC_OK:
+        return reason.decode()
+    operands.input = x.view.buf
+    operands.weight = w.view.buf
+    operands.output = y.view.buf
+    operands.bias = b.view.buf
+    operands.packed = NULL
+    operands.activation = <fc_activation>activation
+    if packed_forms is not None and plan.packed_bytes:
+        key = (fc_plan_algorithm(&plan), fc_isa_current(), groups, channels_last, x.view.itemsize)
+        block = packed_forms.get(key)
+        if block is None:
+            block = Block(plan.packed_bytes)
+            form = Array(block, True)
+            with nogil:
+                fc_plan_pack(&plan, operands.weight, form.view.buf, threads)
+            packed_forms[key] = block
+        form = Array(block)
+        operands.packed = form.view.buf
+    with nogil:
+        status = fc_plan_run(&plan, &operands, threads)
+    if status == FC_NO_MEMORY:
+        raise MemoryError("no memory for the workspace of a convolution")
+    return None
+
+
+def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple stride, tuple padding, tuple dilation,
+            int64_t groups, bint channels_last, algorithm):
+    """(algorithm or None, workspace bytes, [(name, cost in ns or None, reason or None), ...]) of shapes with a batch."""
+    cdef Py_ssize_t shapes[15]
+    cdef fc_conv problem
+    cdef fc_plan plan
+    cdef const char *reason
+    cdef const char *name = NULL if algorithm is None else <const char *>algorithm
+    cdef double cost
+    cdef int i, length = len(input)
+    for i in range(length):
+        shapes[i] = input[i]
+        shapes[5 + i] = weight[i]
+        shapes[10 + i] = output[i]
+    fill_conv(&problem, FC_FLOAT32 if itemsize == 4 else FC_FLOAT64, shapes, shapes + 5, shapes + 10, stride, padding,
+              dilation, groups, channels_last)
+    candidates = []
+    for i in range(fc_algorithm_count()):
+        reason = fc_algorithm_candidate(i, &problem, <fc_pass>pass_, &cost)
+        candidates.append((fc_algorithm_name(i).decode(), None if reason else cost, reason.decode() if reason else None))
+    if fc_plan_make(&plan, &problem, <fc_pass>pass_, name, &reason) != FC_OK:
+        return None, 0, candidates
+    return (fc_plan_algorithm(&plan).decode(), fc_plan_workspace(&plan, fc_threads()) + plan.packed_bytes, candidates)
+
+
+cdef void fill_pool(fc_pool *problem, Array input, Array output, int kind, tuple kernel, tuple stride, tuple padding,
+                    tuple dilation, bint channels_last, bint count_padding, int64_t divisor):
+    cdef int dimensions = len(kernel)
+    problem.dtype = output.dtype()
+    problem.layout = FC_CHANNELS_LAST if channels_last else FC_CHANNELS_FIRST
+    problem.kind = <fc_pooling>kind
+    problem.batch = input.view.shape[0]
+    problem.channels = input.view.shape[dimensions + 1 if channels_last else 1]
+    spatial(problem.in_size, input.view.shape + (1 if channels_last else 2), dimensions)
+    spatial(problem.out_size, output.view.shape + (1 if channels_last else 2), dimensions)
+    option(problem.kernel, kernel, 1)
+    option(problem.stride, stride, 1)
+    option(problem.dilation, dilation, 1)
+    option(problem.padding, padding, 0)
+    problem.count_padding = count_padding
+    problem.divisor = divisor
+
+
+def pool(int kind, input, output, indices, tuple kernel, tuple stride, tuple padding, tuple dilation, bint channels_last,
+         bint count_padding, int64_t divisor):
+    """Pool; kind 0 is the maximum, 1 the average.  indices: None or int64 of the output's shape."""
+    cdef Array x = Array(input), y = Array(output, True), winners = Array(indices, True)
+    cdef fc_pool problem
+    fill_pool(&problem, x, y, kind, kernel, stride, padding, dilation, channels_last, count_padding, divisor)
+    cdef int threads = fc_threads()
+    with nogil:
+        fc_pool_forward(&problem, x.view.buf, y.view.buf, <int64_t *>winners.view.buf, threads)
+
+
+def pool_backward(int kind, grad_output, input, indices, grad_input, tuple kernel, tuple stride, tuple padding,
+                  tuple dilation, bint channels_last, bint count_padding, int64_t divisor):
+    """The gradient of pool.  input and indices: None where they are not needed."""
+    cdef Array dy = Array(grad_output), x = Array(input), winners = Array(indices), dx = Array(grad_input, True)
+    cdef fc_pool problem
+    fill_pool(&problem, dx, dy, kind, kernel, stride, padding, dilation, channels_last, count_padding, divisor)
+    cdef int threads = fc_threads()
+    cdef fc_status status
+    with nogil:
+        status = fc_pool_backward(&problem, dy.view.buf, x.view.buf, <const int64_t *>winners.view.buf, dx.view.buf, threads)
+    if status == FC_NO_MEMORY:
+        raise MemoryError("no memory for the workspace of a pooling gradient")
+
+
+include "_core_elementwise.pxi"
+include "_core_runtime.pxi"

@@ -1,0 +1,212 @@
+"""The road that every pool takes: its arguments, checked, and its two passes, handed to the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from . import _validate as check
+from ._validate import FLOAT16, FLOAT32, Array, Sizes
+
+MAXIMUM, AVERAGE = range(2)  # as fc_pooling
+INT64 = np.dtype(np.int64)
+
+
+class Options:
+    """The options of one pool, checked against the input's shape."""
+
+    __slots__ = ("channels_last", "count_padding", "dilation", "divisor", "kernel", "kind", "out_shape", "padding", "shape", "stride")
+
+    def __init__(
+        self,
+        kind: int,
+        dimensions: int,
+        input_shape: Sizes,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        ceil_mode: Any,
+        count_include_pad: Any,
+        divisor_override: Any,
+        layout: Any,
+    ) -> None:
+        self.kind = kind
+        self.channels_last = check.is_channels_last(layout)
+        self.shape = check.batched(input_shape, dimensions, "input", self.channels_last)
+        self.kernel = check.integers(kernel_size, dimensions, "kernel_size", 1)
+        without = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+        self.stride = self.kernel if without else check.integers(stride, dimensions, "stride", 1)
+        self.padding = check.integers(padding, dimensions, "padding", 0)
+        self.dilation = check.integers(dilation, dimensions, "dilation", 1)
+        self.count_padding = bool(count_include_pad)
+        self.divisor = 0 if divisor_override is None else check.integer(divisor_override, "divisor_override", 1)
+        size = self.shape[1:-1] if self.channels_last else self.shape[2:]
+        channels = self.shape[-1] if self.channels_last else self.shape[1]
+        out_size = check.pool_out_size(size, self.kernel, self.stride, self.padding, self.dilation, bool(ceil_mode))
+        self.out_shape = check.output_shape(self.shape[0], channels, out_size, self.channels_last)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What the engine takes after the arrays."""
+        return (
+            self.kernel,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.channels_last,
+            self.count_padding,
+            self.divisor,
+        )
+
+    @property
+    def plane(self) -> int:
+        """Elements of an input's plane."""
+        size = self.shape[1:-1] if self.channels_last else self.shape[2:]
+        return int(np.prod(size, dtype=object))
+
+
+def _pool(options: Options, x: Array, out: Any, return_indices: bool) -> Any:
+    dtype = check.common_dtype([("input", x)], integers=False)
+    out_shape = options.out_shape if x.ndim == len(options.shape) else options.out_shape[1:]
+    out_indices = None
+    if return_indices and out is not None:
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise TypeError(f"out: expected a pair of arrays for values and indices, got {type(out).__name__}")
+        out, out_indices = out
+        check.check_out(out_indices, out_shape, INT64, (x, out), "out[1]")
+    if out is not None:
+        check.check_out(out, out_shape, dtype, (x,))
+    compute = FLOAT32 if dtype is FLOAT16 else dtype
+    result = check.target(out, out_shape, compute)
+    indices = check.target(out_indices, out_shape, INT64) if return_indices else None
+    if options.shape[0]:
+        _core.pool(
+            options.kind,
+            check.ready(x, compute).reshape(options.shape),
+            result.reshape(options.out_shape),
+            None if indices is None else indices.reshape(options.out_shape),
+            *options.arguments(),
+        )
+    values = check.deliver(result, out, out_shape, dtype)
+    return values if indices is None else (values, check.deliver(indices, out_indices, out_shape, INT64))
+
+
+def max_pool(
+    dimensions: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: Any,
+    return_indices: Any,
+    layout: Any,
+    out: Any,
+) -> Any:
+    """max_pool1d, max_pool2d and max_pool3d."""
+    x = check.as_array(input, "input")
+    options = Options(
+        MAXIMUM, dimensions, x.shape, kernel_size, stride, padding, dilation, ceil_mode, True, None, layout
+    )
+    return _pool(options, x, out, bool(return_indices))
+
+
+def average_pool(
+    dimensions: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: Any,
+    count_include_pad: Any,
+    divisor_override: Any,
+    layout: Any,
+    out: Any,
+) -> Array:
+    """avg_pool1d, avg_pool2d and avg_pool3d."""
+    x = check.as_array(input, "input")
+    options = Options(
+        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override, layout
+    )
+    result: Array = _pool(options, x, out, False)
+    return result
+
+
+def _backward(options: Options, dy: Array, x: Array, indices: Array | None, out: Any) -> Array:
+    dtype = check.common_dtype([("grad_output", dy), ("input", x)], integers=False)
+    out_shape = options.out_shape if x.ndim == len(options.shape) else options.out_shape[1:]
+    if dy.shape != out_shape:
+        raise ValueError(f"grad_output: expected the output's shape {out_shape}, got {dy.shape}")
+    if indices is not None:
+        indices = _check_indices(indices, out_shape, options.plane)
+    if out is not None:
+        check.check_out(out, x.shape, dtype, (dy, x, indices))
+    compute = FLOAT32 if dtype is FLOAT16 else dtype
+    result = check.target(out, x.shape, compute)
+    if options.shape[0]:
+        winners_again = options.kind == MAXIMUM and indices is None
+        _core.pool_backward(
+            options.kind,
+            check.ready(dy, compute).reshape(options.out_shape),
+            check.ready(x, compute).reshape(options.shape) if winners_again else None,
+            None if indices is None else indices.reshape(options.out_shape),
+            result.reshape(options.shape),
+            *options.arguments(),
+        )
+    return check.deliver(result, out, x.shape, dtype)
+
+
+def _check_indices(indices: Array, shape: Sizes, plane: int) -> Array:
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices: expected integers, got {indices.dtype}")
+    if indices.shape != shape:
+        raise ValueError(f"indices: expected the output's shape {shape}, got {indices.shape}")
+    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= plane):
+        raise ValueError(
+            f"indices: expected places in a plane of {plane}, got {int(indices.min())} to {int(indices.max())}"
+        )
+    return check.ready(indices, INT64)
+
+
+def max_pool_backward(
+    dimensions: int,
+    grad_output: Any,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: Any,
+    indices: Any,
+    layout: Any,
+    out: Any,
+) -> Array:
+    """max_pool1d_backward, max_pool2d_backward and max_pool3d_backward."""
+    dy, x = check.as_array(grad_output, "grad_output"), check.as_array(input, "input")
+    options = Options(
+        MAXIMUM, dimensions, x.shape, kernel_size, stride, padding, dilation, ceil_mode, True, None, layout
+    )
+    return _backward(options, dy, x, None if indices is None else check.as_array(indices, "indices"), out)
+
+
+def average_pool_backward(
+    dimensions: int,
+    grad_output: Any,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: Any,
+    count_include_pad: Any,
+    divisor_override: Any,
+    layout: Any,
+    out: Any,
+) -> Array:
+    """avg_pool1d_backward, avg_pool2d_backward and avg_pool3d_backward."""
+    dy, x = check.as_array(grad_output, "grad_output"), check.as_array(input, "input")
+    options = Options(
+        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override, layout
+    )
+    return _backward(options, dy, x, None, out)

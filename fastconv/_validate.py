@@ -1,0 +1,304 @@
+"""Everything that can fail by the user's fault: arguments to arrays and tuples of integers, or the exception that says why not.
+
+The engine sees only what has passed here.  Every message names the argument, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from . import _core
+
+FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+_FLOATS = (FLOAT32, FLOAT64, FLOAT16)
+_LARGEST = 2**63 - 1
+_RECYCLED_BYTES = 1 << 20  # as in csrc/memory.c
+
+Array = np.ndarray[Any, Any]
+Sizes = tuple[int, ...]
+
+
+# ---- arrays ----
+
+
+def as_array(value: Any, name: str) -> Array:
+    """The argument as an array: NumPy arrays, and objects with ``__array__`` or ``__dlpack__`` on the CPU."""
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    if not hasattr(value, "__array__") and not hasattr(value, "__dlpack__"):
+        raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
+    try:
+        return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+    except Exception as error:
+        raise TypeError(f"{name}: {type(value).__name__} does not convert to a NumPy array: {error}") from error
+
+
+def common_dtype(arrays: Sequence[tuple[str, Array | None]], integers: bool = True) -> np.dtype[Any]:
+    """The dtype of the result: floats by NumPy's promotion; integers and bool follow the floats, or become float64."""
+    floats = []
+    for name, array in arrays:
+        if array is None:
+            continue
+        kind = array.dtype.kind
+        if kind == "f" and array.dtype.newbyteorder("=") in _FLOATS:
+            floats.append(array.dtype)
+        elif not (integers and kind in "iub"):
+            expected = "float16, float32 or float64" + (", or integers" if integers else "")
+            raise TypeError(f"{name}: expected {expected}, got {array.dtype}")
+    return np.result_type(*floats).newbyteorder("=") if floats else FLOAT64
+
+
+def ready(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array as the engine reads it: the dtype, C-contiguous, aligned, native; itself where it is so already."""
+    if array.dtype is dtype:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return array
+    return np.require(array, dtype, ["C", "A"])
+
+
+def empty(shape: Sizes, dtype: np.dtype[Any]) -> Array:
+    """A new array; of 1 MB and more from the recycling pool."""
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if size < _RECYCLED_BYTES:
+        return np.empty(shape, dtype)
+    if size > _LARGEST:
+        raise ValueError(f"output: expected a size that fits 63 bits, got shape {shape} of {dtype}: {size} bytes")
+    return np.ndarray(shape, dtype, _core.Block(size))  # type: ignore[arg-type]
+
+
+def check_out(out: Any, shape: Sizes, dtype: np.dtype[Any], inputs: Iterable[Array | None], name: str = "out") -> None:
+    """That ``out`` can take the result: array, dtype, shape, writeable, apart from the inputs."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: expected an array, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: expected a writeable array, got a read-only one")
+    for array in inputs:
+        if array is not None and _overlap(out, array):
+            raise ValueError(f"{name}: expected memory of its own, got an array that overlaps an input")
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def target(out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
+    """Where the engine writes: ``out`` itself, or a new array where it is absent or of another dtype or layout in memory."""
+    if out is not None and out.dtype is dtype and out.flags.carray:
+        return out
+    return empty(shape, dtype)
+
+
+def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
+    """The result as it was asked for: in ``out``, in the dtype of the arguments, without the batch of an unbatched call."""
+    if out is not None:
+        if result is not out:
+            out[...] = result.reshape(shape)
+        return out
+    if result.dtype is not dtype:
+        result = result.astype(dtype)
+    return result if result.shape == shape else result.reshape(shape)
+
+
+# ---- numbers ----
+
+
+def _kind(value: Any) -> str:
+    return f"{value!r}" if isinstance(value, (int, float, str, bytes, type(None))) else type(value).__name__
+
+
+def integer(value: Any, name: str, least: int) -> int:
+    """An integer of at least ``least``."""
+    if type(value) is not int:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name}: expected an integer, got {value}")
+        try:
+            value = index(value)
+        except TypeError:
+            raise TypeError(f"{name}: expected an integer, got {_kind(value)}") from None
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    if value > _LARGEST:
+        raise ValueError(f"{name}: expected an integer of 63 bits, got {value}")
+    return int(value)
+
+
+def integers(value: Any, dimensions: int, name: str, least: int) -> Sizes:
+    """One integer a dimension, from an integer for all or a sequence of one or of ``dimensions``."""
+    if type(value) is int and least <= value <= _LARGEST:
+        return (value,) * dimensions
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        return (integer(value, name, least),) * dimensions
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return (integer(value.item(), name, least),) * dimensions
+    if len(value) not in (1, dimensions):
+        raise ValueError(f"{name}: expected an integer or {dimensions} of them, got {len(value)}")
+    return tuple(integer(item, name, least) for item in value) * (dimensions if len(value) == 1 else 1)
+
+
+def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple[Sizes, Sizes]:
+    """Padding before and after, from an integer, one a dimension, "valid", "same" or a (before, after) pair a dimension."""
+    dimensions = len(kernel)
+    if type(value) is int and 0 <= value <= _LARGEST:
+        both = (value,) * dimensions
+        return both, both
+    if isinstance(value, str):
+        if value == "valid":
+            return (0,) * dimensions, (0,) * dimensions
+        if value != "same":
+            raise ValueError(f'padding: expected integers, "valid" or "same", got {value!r}')
+        if any(step != 1 for step in stride):
+            raise ValueError(f'padding: "same" expects stride 1, got stride {stride}')
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        before = tuple(size // 2 for size in total)
+        return before, tuple(size - first for size, first in zip(total, before, strict=True))
+    if isinstance(value, (Sequence, np.ndarray)) and len(value) and all(isinstance(v, (Sequence, np.ndarray)) for v in value):
+        if len(value) != dimensions or any(len(pair) != 2 for pair in value):
+            raise ValueError(f"padding: expected {dimensions} pairs (before, after), got {value!r}")
+        pairs = [(integer(first, "padding", 0), integer(last, "padding", 0)) for first, last in value]
+        return tuple(first for first, _ in pairs), tuple(last for _, last in pairs)
+    both = integers(value, dimensions, "padding", 0)
+    return both, both
+
+
+def is_channels_last(layout: Any) -> bool:
+    """Whether the layout is channels last."""
+    if layout == "channels_first":
+        return False
+    if layout == "channels_last":
+        return True
+    if not isinstance(layout, str):
+        raise TypeError(f'layout: expected "channels_first" or "channels_last", got {_kind(layout)}')
+    raise ValueError(f'layout: expected "channels_first" or "channels_last", got {layout!r}')
+
+
+_ALGORITHMS = {name: name.encode() for name in _core.algorithms()}
+_ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2, "silu": 3}  # as fc_activation
+
+
+def algorithm_name(algorithm: Any) -> bytes | None:
+    """The algorithm for the engine; None: its choice."""
+    if algorithm == "auto":
+        return None
+    if not isinstance(algorithm, str):
+        raise TypeError(f"algorithm: expected a string, got {_kind(algorithm)}")
+    if algorithm not in _ALGORITHMS:
+        raise ValueError(f'algorithm: expected "auto" or one of {", ".join(_ALGORITHMS)}, got {algorithm!r}')
+    return _ALGORITHMS[algorithm]
+
+
+def activation_code(activation: Any) -> int:
+    """The activation for the engine."""
+    if activation is not None and not isinstance(activation, str):
+        raise TypeError(f"activation: expected None or a string, got {_kind(activation)}")
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f'activation: expected None, "relu", "relu6" or "silu", got {activation!r}')
+    return _ACTIVATIONS[activation]
+
+
+# ---- shapes ----
+
+
+def batched(shape: Sizes, dimensions: int, name: str, channels_last: bool) -> Sizes:
+    """The shape with a batch in front, which may be 0; every other size is at least 1."""
+    if len(shape) not in (dimensions + 1, dimensions + 2):
+        order = "spatial..., channels" if channels_last else "channels, spatial..."
+        raise ValueError(
+            f"{name}: expected {dimensions + 2} dimensions [batch, {order}], or {dimensions + 1} without the batch, "
+            f"got shape {shape}"
+        )
+    if len(shape) == dimensions + 1:
+        shape = (1, *shape)
+    if 0 in shape[1:]:
+        raise ValueError(f"{name}: expected every size but the batch to be at least 1, got shape {shape}")
+    return shape
+
+
+def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int) -> None:
+    """That the weight fits the input's channels and the groups."""
+    if len(shape) != dimensions + 2:
+        raise ValueError(
+            f"weight: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], got shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(f"weight: expected every size to be at least 1, got shape {shape}")
+    if channels % groups or shape[0] % groups:
+        raise ValueError(
+            f"groups: expected a divisor of {channels} input and {shape[0]} output channels, got {groups}"
+        )
+    if shape[1] * groups != channels:
+        raise ValueError(
+            f"weight: expected {channels // groups} input channels ({channels} of the input / {groups} groups), "
+            f"got {shape[1]} in shape {shape}"
+        )
+
+
+def check_bias(bias: Array, out_channels: int) -> None:
+    """That there is one element a channel."""
+    if bias.shape != (out_channels,):
+        raise ValueError(f"bias: expected shape ({out_channels},), got {bias.shape}")
+
+
+def conv_out_size(
+    size: Sizes, kernel: Sizes, stride: Sizes, before: Sizes, after: Sizes, dilation: Sizes
+) -> Sizes:
+    """The spatial shape of a convolution's output."""
+    result = []
+    for i, k, s, first, last, d in zip(size, kernel, stride, before, after, dilation, strict=True):
+        padded, extent = i + first + last, d * (k - 1) + 1
+        if padded > _LARGEST:
+            raise ValueError(f"padding: expected a padded size of 63 bits, got {padded}")
+        if extent > padded:
+            raise ValueError(
+                f"weight: expected a kernel that fits the padded input of {padded}, got {k} with dilation {d}: {extent}"
+            )
+        result.append((padded - extent) // s + 1)
+    return tuple(result)
+
+
+def pool_out_size(
+    size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
+) -> Sizes:
+    """The spatial shape of a pool's output: PyTorch's rule, by which the last window starts inside the input or before it."""
+    result = []
+    for i, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        extent = d * (k - 1) + 1
+        if p > extent // 2:
+            raise ValueError(f"padding: expected at most half of the kernel's extent of {extent}, got {p}")
+        room = i + 2 * p - extent
+        out = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (out - 1) * s >= i + p:
+            out -= 1
+        if room < 0 and not ceil_mode or out < 1:
+            raise ValueError(
+                f"kernel_size: expected a kernel that fits the padded input of {i + 2 * p}, got {k} with dilation {d}: {extent}"
+            )
+        result.append(out)
+    return tuple(result)
+
+
+def output_shape(batch: int, channels: int, size: Sizes, channels_last: bool) -> Sizes:
+    """A tensor's shape in either layout."""
+    return (batch, *size, channels) if channels_last else (batch, channels, *size)
+
+
+def check_size(shape: Sizes, name: str) -> None:
+    """That an array of float64 of the shape would have a size that 63 bits hold."""
+    size = 8
+    for length in shape:
+        size *= length
+    if size > _LARGEST:
+        raise ValueError(f"{name}: expected a product of sizes that fits 63 bits, got shape {shape}")

@@ -1,0 +1,39 @@
+"""Networks of NumPy arrays: layers, containers, losses, optimisers and a training loop.
+
+The layers have the names and arguments of `torch.nn`. They hold parameters and call the functions of
+`fastconv.functional` and `fastconv.grad`; there is no graph: a layer goes back through its own last forward pass.
+
+Examples
+--------
+>>> import numpy as np
+>>> from fastconv import nn
+>>> network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10))
+>>> network(np.zeros((2, 3, 8, 8), np.float32)).shape
+(2, 10)
+"""
+
+from . import init
+from .containers import Container, Sequential
+from .layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU
+from .losses import CrossEntropyLoss, Loss
+from .optimisers import SGD, Adam, Optimizer
+from .training import History
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AvgPool2d",
+    "Container",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Flatten",
+    "History",
+    "Layer",
+    "Linear",
+    "Loss",
+    "MaxPool2d",
+    "Optimizer",
+    "ReLU",
+    "Sequential",
+    "init",
+]

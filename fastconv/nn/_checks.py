@@ -1,0 +1,120 @@
+"""What a caller hands to a network: checked, named in the error, brought into its plain form."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def integer(value: Any, name: str, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__})") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}")
+    return number
+
+
+def integers(value: Any, count: int, name: str, minimum: int = 1) -> tuple[int, ...]:
+    """Return `value`, an int for every dimension or one a dimension, as a tuple of `count` ints."""
+    if not isinstance(value, (list, tuple)):
+        try:
+            return (integer(value, name, minimum),) * count
+        except TypeError:
+            raise TypeError(
+                f"{name} must be an int or {count} ints, got {value!r} ({type(value).__name__})"
+            ) from None
+    if len(value) != count:
+        raise ValueError(f"{name} must be an int or {count} ints, got {value!r}")
+    return tuple(integer(item, f"{name}[{index}]", minimum) for index, item in enumerate(value))
+
+
+def real(value: Any, name: str, minimum: float = -math.inf) -> float:
+    """Return `value` as a finite float of at least `minimum`."""
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    try:
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})") from None
+    if not math.isfinite(number) or number < minimum:
+        wanted = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Return `value` as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} ({type(value).__name__})")
+    return bool(value)
+
+
+def shape_of(value: Any, name: str, minimum: int = 0) -> tuple[int, ...]:
+    """Return `value`, an int or a sequence of ints, as a shape."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return (integer(value, name, minimum),)
+    return tuple(integer(size, f"{name}[{index}]", minimum) for index, size in enumerate(value))
+
+
+def float_dtype(value: DTypeLike) -> np.dtype[Any]:
+    """Return `value` as the dtype of parameters: float32 or float64."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise TypeError(f"dtype must be float32 or float64, got {value!r}") from None
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    return dtype.newbyteorder("=")
+
+
+def generator(value: Any) -> np.random.Generator:
+    """Return `value`, a Generator, a seed or None (fresh entropy), as a Generator."""
+    try:
+        return np.random.default_rng(value)
+    except TypeError:
+        raise TypeError(f"rng must be a numpy.random.Generator, a seed or None, got {value!r}") from None
+    except ValueError:
+        raise ValueError(f"rng must be a numpy.random.Generator, a seed of at least 0 or None, got {value!r}") from None
+
+
+def array(value: Any, name: str) -> Array:
+    """Return `value` as an array: numbers or bools, of any kind."""
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        value = np.from_dlpack(value)
+    try:
+        result = np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name} must be an array: {error}") from None
+    if result.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} of dtype {result.dtype}")
+    return result
+
+
+def floats(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return `value` as an array of `dtype`; without one as the float32 or float64 that computes it, native."""
+    result = array(value, name)
+    if dtype is None:
+        if result.dtype.kind != "f" or result.dtype.itemsize > 8:
+            raise TypeError(f"{name} must hold float16, float32 or float64, got {result.dtype}")
+        dtype = np.dtype(np.float64 if result.dtype.itemsize == 8 else np.float32)
+    elif result.dtype.kind == "c":
+        raise TypeError(f"{name} must hold real numbers, got {result.dtype}")
+    return result.astype(dtype, copy=False)
+
+
+def same_shape(value: Array, shape: tuple[int, ...], name: str) -> None:
+    """Refuse an array of any other shape."""
+    if value.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {value.shape}")

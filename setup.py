@@ -1,0 +1,63 @@
+"""Builds the one extension, fastconv._core.
+
+Switches, from the environment: FASTCONV_OPENMP=0 builds without OpenMP (serial), FASTCONV_DEBUG=1 with assertions and debugging
+symbols, FASTCONV_SANITIZE=address,undefined with sanitizers.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SANITIZE = os.environ.get("FASTCONV_SANITIZE", "")
+DEBUG = os.environ.get("FASTCONV_DEBUG", "0") == "1" or bool(SANITIZE)
+OPENMP = os.environ.get("FASTCONV_OPENMP", "1") == "1"
+
+# gnu11 keeps the contraction of a * b + c to a fused multiply-add; errno of sqrt would keep loops from vectors.
+compile_flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wall"]
+link_flags = ["-lm"]
+if DEBUG:
+    compile_flags += ["-g", "-UNDEBUG"]
+else:
+    compile_flags += ["-g0", "-DNDEBUG"]
+    link_flags += ["-Wl,-s"] if sys.platform == "linux" else []
+if SANITIZE:
+    compile_flags += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    link_flags += [f"-fsanitize={SANITIZE}"]
+
+
+class BuildWithOpenMP(build_ext):
+    """Adds OpenMP where the compiler can build and link it; without it the extension runs on one thread and says so."""
+
+    def build_extensions(self) -> None:
+        if OPENMP and self.has_openmp():
+            for extension in self.extensions:
+                extension.extra_compile_args.append("-fopenmp")
+                extension.extra_link_args.append("-fopenmp")
+        super().build_extensions()
+
+    def has_openmp(self) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(folder, "openmp.c"), Path(folder, "openmp")
+            source.write_text("extern int omp_get_max_threads(void);\nint main(void) { return !omp_get_max_threads(); }\n")
+            command = [*self.compiler.linker_exe, "-fopenmp", str(source), "-o", str(program)]
+            return subprocess.run(command, capture_output=True).returncode == 0
+
+
+sources = sorted(str(path) for path in Path("csrc").rglob("*.c"))
+headers = sorted(str(path) for pattern in ("*.h", "*.inc", "*.def") for path in Path("csrc").rglob(pattern))
+core = Extension(
+    "fastconv._core",
+    ["fastconv/_core.pyx", *sources],
+    include_dirs=["csrc"],
+    depends=headers,
+    extra_compile_args=compile_flags,
+    extra_link_args=link_flags,
+)
+
+setup(ext_modules=cythonize([core], build_dir="build/cython"), cmdclass={"build_ext": BuildWithOpenMP})

@@ -1,0 +1,450 @@
+"""THE list: every function and every problem that the tests walk, and how a problem becomes arrays and a call.
+
+A problem is pure numbers, always written channels first. The algorithms and the instruction sets are not listed here:
+they are asked of fastconv, so that a new one is tested without a line of test.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies
+
+import fastconv as fc
+from fastconv import grad, reference, runtime
+
+CONVOLUTION_FUNCTIONS = tuple(f"conv{n}d" for n in (1, 2, 3))
+POOL_FUNCTIONS = tuple(f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
+GRADIENT_FUNCTIONS = (
+    *(f"{name}_backward" for name in (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS)),
+    *(f"{name}_{of}" for name in CONVOLUTION_FUNCTIONS for of in ("input", "weight")),
+)
+FUNCTIONS = (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS, *GRADIENT_FUNCTIONS)
+
+PASSES = ("forward", "input", "weight")
+DTYPES = ("float16", "float32", "float64")
+LAYOUTS = ("channels_first", "channels_last")
+ALGORITHMS = ("auto", *fc.algorithms())
+ISAS = tuple(name for name in runtime.built_isas() if name in runtime.available_isas())
+
+# Around the edges of every register tile that an instruction set may have.
+TILE_EDGES = sorted({1} | {tile + edge for tile in (4, 6, 8, 16, 24, 32, 48) for edge in (-1, 0, 1)})
+
+
+def fast(name: str) -> Any:
+    """Return fastconv's function of this name."""
+    return getattr(fc if hasattr(fc, name) else grad, name)
+
+
+def slow(name: str) -> Any:
+    """Return the reference's function of this name."""
+    return getattr(reference, name)
+
+
+def to_layout(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
+    """Return a contiguous copy of a channels-first array [N, C, *spatial] or [C, *spatial] in `layout`."""
+    return np.ascontiguousarray(array if layout == "channels_first" else np.moveaxis(array, -dimensions - 1, -1))
+
+
+def from_layout(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
+    """Return a channels-first view of an array in `layout`."""
+    return array if layout == "channels_first" else np.moveaxis(array, -1, -dimensions - 1)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of input [N, C, *spatial] or [C, *spatial] with weight [K, C/groups, *kernel]."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+    bias: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.function}-{self.name}"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.weight_shape) - 2
+
+    @property
+    def function(self) -> str:
+        return f"conv{self.dimensions}d"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+    @functools.cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        windows = reference._convolution_windows(
+            self.input_shape[-self.dimensions :], self.weight_shape[2:], self.stride, self.padding, self.dilation
+        )
+        return (*self.input_shape[: -self.dimensions - 1], self.weight_shape[0], *windows.count)
+
+    def terms(self, which: str) -> int:
+        """Return how many products make up each number that this pass computes (for the bias: how many numbers)."""
+        if which == "forward":
+            return math.prod(self.weight_shape[1:])
+        if which == "input":
+            return self.weight_shape[0] // self.groups * math.prod(self.weight_shape[2:])
+        return math.prod(self.output_shape) // self.weight_shape[0]
+
+    def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
+        """Return why an algorithm cannot do this pass, None if it can."""
+        if algorithm == "auto":
+            return None
+        shape = to_layout(np.empty(self.input_shape, bool), layout, self.dimensions).shape
+        gradient = None if which == "forward" else which
+        options = {"grad": gradient, "dtype": dtype, "layout": layout, **self.options}
+        candidates = fc.explain(self.function, shape, self.weight_shape, **options).candidates
+        return {candidate.algorithm: candidate.reason for candidate in candidates}[algorithm]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool over input [N, C, *spatial] or [C, *spatial]; the average has no dilation, the maximum counts nothing."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+    batched: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.dimensions}d-{self.name}"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.input_shape) - 1 - self.batched
+
+    @property
+    def has_average(self) -> bool:
+        return self.dilation == 1
+
+    def function(self, kind: str) -> str:
+        return f"{kind}_pool{self.dimensions}d"
+
+    def options(self, kind: str) -> dict[str, Any]:
+        options = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
+        options["ceil_mode"] = self.ceil_mode
+        if kind == "max":
+            options["dilation"] = self.dilation
+        else:
+            options["count_include_pad"] = self.count_include_pad
+            if self.dimensions > 1:
+                options["divisor_override"] = self.divisor_override
+        return options
+
+
+# --- The problems
+
+
+def _grid() -> list[Convolution]:
+    """Return every kernel with every stride, dilation and padding; the channels, groups and batches take turns."""
+    channels = itertools.cycle([(1, 3, 5, 1), (2, 4, 6, 2), (1, 5, 2, 1), (3, 6, 3, 3), (2, 1, 7, 1)])
+    problems = []
+    for kernel, stride, dilation in itertools.product([(1, 1), (2, 2), (3, 3), (5, 2)], [1, 2, 3], [1, 2]):
+        for padding in (0, 1, (kernel[0] - 1, 3)):
+            batch, in_channels, out_channels, groups = next(channels)
+            name = f"k{kernel[0]}x{kernel[1]}-s{stride}-d{dilation}-p{padding}-g{groups}".replace(" ", "")
+            shapes = (batch, in_channels, 11, 10), (out_channels, in_channels // groups, *kernel)
+            problems.append(Convolution(name, *shapes, stride, padding, dilation, groups, bias=batch != 2))
+    return problems
+
+
+CONVOLUTIONS = [
+    *_grid(),
+    # Padding.
+    Convolution("valid", (2, 3, 7, 9), (4, 3, 3, 3), padding="valid"),
+    Convolution("same", (2, 3, 7, 9), (4, 3, 3, 3), padding="same"),
+    Convolution("same-even-kernel", (2, 3, 7, 9), (4, 3, 4, 2), padding="same"),
+    Convolution("same-even-kernel-dilated", (1, 3, 7, 9), (4, 3, 2, 4), padding="same", dilation=(3, 1)),
+    Convolution("asymmetric", (2, 3, 7, 9), (4, 3, 3, 3), padding=((1, 0), (2, 3))),
+    Convolution("asymmetric-strided", (2, 3, 8, 9), (4, 3, 3, 2), stride=(2, 3), padding=((0, 3), (2, 1))),
+    Convolution("one-sided", (1, 2, 6, 6), (3, 2, 3, 3), padding=((2, 0), (0, 2))),
+    Convolution("more-padding-than-kernel", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5)),
+    Convolution("pointwise-padded", (2, 4, 5, 5), (6, 4, 1, 1), padding=1),
+    # Strides.
+    Convolution("stride-beyond-kernel", (2, 3, 11, 13), (4, 3, 2, 2), stride=(3, 5)),
+    Convolution("pointwise-strided", (2, 8, 9, 9), (12, 8, 1, 1), stride=2),
+    Convolution("rest-at-the-border", (1, 3, 10, 12), (5, 3, 3, 3), stride=3),
+    Convolution("mixed", (2, 4, 12, 11), (6, 2, 3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 3), groups=2),
+    # Groups.
+    Convolution("groups-3", (2, 9, 6, 7), (12, 3, 3, 3), padding=1, groups=3),
+    Convolution("groups-pointwise", (2, 12, 6, 7), (8, 3, 1, 1), groups=4),
+    Convolution("depthwise", (2, 7, 9, 10), (7, 1, 3, 3), padding=1, groups=7),
+    Convolution("depthwise-multiplier-2", (2, 5, 9, 10), (10, 1, 3, 3), padding=1, groups=5),
+    Convolution("depthwise-multiplier-3-strided", (1, 3, 9, 11), (9, 1, 5, 5), stride=2, padding=2, groups=3),
+    Convolution("depthwise-strided", (2, 6, 11, 12), (6, 1, 3, 3), stride=2, padding=1, groups=6),
+    Convolution("depthwise-stride-3", (2, 6, 11, 12), (6, 1, 3, 3), stride=3, padding=1, groups=6),
+    Convolution("depthwise-dilated", (1, 9, 12, 13), (9, 1, 3, 3), padding=2, dilation=2, groups=9),
+    Convolution("depthwise-5x5", (1, 8, 13, 17), (8, 1, 5, 5), padding=2, groups=8),
+    Convolution("depthwise-even-asymmetric", (2, 4, 8, 9), (4, 1, 2, 4), padding=((1, 0), (1, 2)), groups=4),
+    Convolution("depthwise-pointwise", (2, 6, 5, 5), (6, 1, 1, 1), groups=6),
+    Convolution("depthwise-wide", (1, 3, 5, 70), (3, 1, 3, 3), padding=1, groups=3),
+    Convolution("depthwise-many-channels", (1, 67, 5, 6), (67, 1, 3, 3), padding=1, groups=67),
+    # Ones, and the whole image at once.
+    Convolution("one-number", (1, 1, 1, 1), (1, 1, 1, 1)),
+    Convolution("one-pixel", (3, 5, 1, 1), (7, 5, 1, 1)),
+    Convolution("one-pixel-in-padding", (2, 5, 1, 1), (7, 5, 3, 3), padding=1),
+    Convolution("one-channel", (1, 1, 9, 9), (1, 1, 3, 3), padding=1),
+    Convolution("kernel-is-input", (2, 3, 5, 6), (4, 3, 5, 6)),
+    Convolution("kernel-is-padded-input", (2, 3, 3, 4), (4, 3, 5, 6), padding=1),
+    # Kernels from small to larger than any tile.
+    Convolution("kernel-7", (1, 3, 15, 14), (5, 3, 7, 7), stride=2, padding=3),
+    Convolution("kernel-11", (1, 3, 25, 23), (6, 3, 11, 11), stride=4, padding=2),
+    Convolution("kernel-17x3", (1, 2, 20, 9), (3, 2, 17, 3), padding=(8, 1)),
+    Convolution("kernel-3x51", (1, 2, 6, 60), (3, 2, 3, 51), padding=(1, 4)),
+    # Sums longer than a block of the cache, and more of each channel than one.
+    Convolution("long-sum", (1, 300, 5, 5), (9, 300, 3, 3), padding=1),
+    Convolution("long-pointwise-sum", (1, 1100, 4, 5), (10, 1100, 1, 1)),
+    Convolution("many-outputs", (1, 6, 5, 7), (530, 6, 3, 3), padding=1),
+    Convolution("many-pixels", (1, 3, 70, 75), (5, 3, 3, 3), padding=1),
+    Convolution("wide-row", (1, 3, 3, 530), (4, 3, 3, 3), padding=1, stride=(1, 2)),
+    Convolution("many-images", (17, 3, 5, 5), (4, 3, 3, 3), padding=1),
+    # Batches of none; no batch.
+    Convolution("batch-0", (0, 3, 6, 7), (4, 3, 3, 3), padding=1),
+    Convolution("batch-0-pointwise", (0, 3, 6, 7), (4, 3, 1, 1)),
+    Convolution("batch-0-depthwise", (0, 4, 6, 7), (4, 1, 3, 3), groups=4),
+    Convolution("unbatched", (3, 6, 7), (4, 3, 3, 3), padding=1),
+    Convolution("unbatched-pointwise", (3, 6, 7), (4, 3, 1, 1)),
+    Convolution("unbatched-depthwise", (4, 6, 7), (4, 1, 3, 3), stride=2, groups=4),
+    # One dimension.
+    Convolution("plain", (2, 3, 20), (4, 3, 3)),
+    Convolution("pointwise", (2, 3, 20), (4, 3, 1)),
+    Convolution("strided", (2, 3, 20), (4, 3, 5), stride=3, padding=2),
+    Convolution("dilated", (1, 4, 40), (6, 4, 3), padding=8, dilation=8),
+    Convolution("asymmetric", (1, 4, 20), (6, 4, 2), padding=((4, 0),), dilation=4),
+    Convolution("same", (2, 3, 20), (4, 3, 4), padding="same"),
+    Convolution("groups", (2, 4, 20), (6, 2, 3), padding=1, groups=2),
+    Convolution("depthwise", (2, 5, 40), (5, 1, 7), padding=3, groups=5),
+    Convolution("depthwise-multiplier", (2, 3, 21), (6, 1, 4), stride=2, padding=1, groups=3),
+    Convolution("long-kernel", (1, 2, 120), (3, 2, 65), padding=10),
+    Convolution("batch-0", (0, 3, 20), (4, 3, 3)),
+    Convolution("unbatched", (3, 20), (4, 3, 3), padding=1),
+    # Three dimensions.
+    Convolution("plain", (2, 3, 4, 5, 6), (4, 3, 3, 3, 3), padding=1),
+    Convolution("pointwise", (2, 3, 4, 5, 6), (4, 3, 1, 1, 1)),
+    Convolution("flat-kernel", (1, 3, 4, 5, 6), (4, 3, 1, 3, 3), padding=(0, 1, 1)),
+    Convolution("deep-kernel", (1, 3, 6, 4, 5), (4, 3, 3, 1, 1), padding=(1, 0, 0), stride=(2, 1, 1)),
+    Convolution("strided", (1, 2, 7, 8, 9), (4, 2, 3, 2, 3), stride=(1, 2, 3), padding=(2, 0, 1), dilation=(1, 3, 1)),
+    Convolution("same", (1, 2, 4, 5, 6), (3, 2, 2, 3, 4), padding="same"),
+    Convolution("asymmetric", (1, 2, 4, 5, 6), (3, 2, 2, 3, 3), padding=((1, 0), (0, 2), (2, 1))),
+    Convolution("groups", (2, 4, 4, 5, 6), (6, 2, 3, 3, 3), padding=1, groups=2),
+    Convolution("depthwise", (2, 5, 4, 5, 6), (5, 1, 3, 3, 3), padding=1, groups=5),
+    Convolution("depthwise-multiplier", (1, 3, 5, 6, 7), (6, 1, 2, 3, 3), stride=2, padding=1, groups=3),
+    Convolution("batch-0", (0, 3, 4, 5, 6), (4, 3, 3, 3, 3)),
+    Convolution("unbatched", (3, 4, 5, 6), (4, 3, 3, 3, 3), padding=1),
+]
+
+
+def _along(axis: str, kernel: int, size: int) -> Convolution:
+    """Return a small problem with `size` channels or pixels along one axis of the tile."""
+    sizes = {"in_channels": 3, "out_channels": 5, "width": 6} | {axis: size}
+    shapes = (1, sizes["in_channels"], 3, sizes["width"]), (sizes["out_channels"], sizes["in_channels"], kernel, kernel)
+    return Convolution(f"{axis}-{size}", *shapes, padding=kernel // 2)
+
+
+def _along_depthwise(axis: str, kernel: int, size: int) -> Convolution:
+    channels, width = (size, 5) if axis == "channels" else (3, size)
+    shapes = (1, channels, 4, width), (channels, 1, kernel, kernel)
+    return Convolution(f"depthwise-{axis}-{size}", *shapes, padding=kernel // 2, groups=channels)
+
+
+# One list of problems, of all sizes around the tiles, for each axis that a kernel cuts into tiles.
+TILED_CONVOLUTIONS = {
+    **{
+        f"{axis}-{kernel}x{kernel}": [_along(axis, kernel, size) for size in TILE_EDGES]
+        for axis in ("in_channels", "out_channels", "width")
+        for kernel in (1, 3)
+    },
+    **{f"depthwise-{axis}": [_along_depthwise(axis, 3, size) for size in TILE_EDGES] for axis in ("channels", "width")},
+}
+
+# Layers of networks, small ones: long enough for several threads, for blocks of the cache, and for "auto" to choose.
+LAYERS = [
+    Convolution("stem", (1, 3, 64, 64), (32, 3, 7, 7), stride=2, padding=3),
+    Convolution("dense", (1, 64, 28, 28), (64, 64, 3, 3), padding=1),
+    Convolution("dense-strided", (2, 32, 29, 29), (48, 32, 3, 3), stride=2, padding=1),
+    Convolution("small-image", (4, 128, 7, 7), (96, 128, 3, 3), padding=1),
+    Convolution("expand", (1, 64, 28, 28), (130, 64, 1, 1)),
+    Convolution("downsample", (1, 64, 28, 28), (128, 64, 1, 1), stride=2),
+    Convolution("depthwise", (1, 96, 28, 28), (96, 1, 3, 3), padding=1, groups=96),
+    Convolution("depthwise-strided", (1, 96, 29, 29), (96, 1, 3, 3), stride=2, padding=1, groups=96),
+    Convolution("grouped", (1, 64, 20, 20), (64, 16, 3, 3), padding=1, groups=4),
+    Convolution("dilated", (1, 32, 24, 24), (32, 32, 3, 3), padding=2, dilation=2),
+    Convolution("signal", (4, 32, 200), (48, 32, 9), padding=4),
+    Convolution("video", (1, 8, 8, 16, 16), (16, 8, 3, 3, 3), padding=1),
+]
+
+POOLS = [
+    Pool("plain", (2, 3, 8, 10), 2),
+    Pool("overlapping", (2, 3, 9, 11), 3, 2, 1),
+    Pool("stride-1", (1, 5, 7, 8), 3, 1, 1),
+    Pool("rectangular", (1, 3, 9, 12), (2, 5), (3, 2), (1, 2)),
+    Pool("kernel-1", (2, 3, 5, 6), 1, 2),
+    Pool("gaps", (2, 3, 9, 11), 2, 3),
+    Pool("whole-image", (2, 3, 6, 7), (6, 7)),
+    Pool("larger-than-tile", (1, 2, 21, 40), (17, 33), 2, (8, 16)),
+    Pool("ceil", (2, 3, 8, 10), 3, 2, ceil_mode=True),
+    Pool("ceil-padded", (2, 3, 7, 10), 3, 2, 1, ceil_mode=True),
+    Pool("ceil-last-window-outside", (1, 2, 4, 5), 2, 3, 1, ceil_mode=True),
+    Pool("ceil-kernel-beyond-input", (1, 2, 4, 5), 6, 3, ceil_mode=True),
+    Pool("ceil-large-stride", (1, 2, 7, 9), 3, 5, 1, ceil_mode=True),
+    Pool("kernel-beyond-input", (1, 2, 4, 5), 6, 1, 3),
+    Pool("without-padding-in-the-count", (2, 3, 8, 9), 3, 2, 1, count_include_pad=False),
+    Pool("without-padding-ceil", (2, 3, 8, 9), 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    Pool("divisor", (2, 3, 8, 9), 3, 2, 1, divisor_override=5),
+    Pool("negative-divisor-ceil", (2, 3, 8, 9), 3, 2, 1, ceil_mode=True, divisor_override=-2),
+    Pool("dilated", (2, 3, 11, 13), 3, 2, 1, 2),
+    Pool("dilated-ceil", (2, 3, 10, 12), (3, 2), (2, 3), 1, (2, 3), ceil_mode=True),
+    Pool("window-around-the-input", (1, 2, 2, 6), (2, 3), 1, 1, 3),
+    Pool("one-pixel", (3, 2, 1, 1), 1),
+    Pool("many-channels", (1, 67, 6, 7), 3, 2, 1),
+    Pool("wide", (1, 2, 6, 131), 3, 2, 1),
+    Pool("wide-stride-1", (1, 2, 6, 70), 3, 1, 1),
+    Pool("batch-0", (0, 3, 8, 10), 2),
+    Pool("unbatched", (3, 9, 11), 3, 2, 1, batched=False),
+    Pool("plain", (2, 3, 21), 2),
+    Pool("overlapping", (2, 3, 21), 3, 2, 1),
+    Pool("ceil", (2, 3, 22), 3, 4, 1, ceil_mode=True),
+    Pool("ceil-without-padding", (2, 3, 22), 3, 4, 1, ceil_mode=True, count_include_pad=False),
+    Pool("dilated", (2, 3, 22), 4, 1, 2, 3),
+    Pool("batch-0", (0, 3, 21), 2),
+    Pool("unbatched", (3, 21), 3, 2, 1, batched=False),
+    Pool("plain", (2, 3, 4, 6, 8), 2),
+    Pool("overlapping", (2, 3, 5, 6, 7), 3, 2, 1),
+    Pool("mixed", (1, 3, 5, 7, 8), (1, 2, 3), (2, 1, 3), (0, 1, 1), ceil_mode=True),
+    Pool("without-padding-ceil", (1, 3, 5, 6, 7), 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    Pool("divisor", (1, 3, 5, 6, 7), 3, 2, 1, divisor_override=7),
+    Pool("dilated", (1, 3, 7, 8, 9), 2, 1, 1, (2, 1, 3)),
+    Pool("batch-0", (0, 3, 4, 6, 8), 2),
+    Pool("unbatched", (3, 5, 6, 7), 3, 2, 1, batched=False),
+]
+
+
+@strategies.composite
+def convolutions(draw: strategies.DrawFn) -> Convolution:
+    """Draw any small convolution."""
+    dimensions = draw(strategies.sampled_from([1, 2, 2, 3]))
+
+    def sizes(least: int, most: int) -> tuple[int, ...]:
+        return tuple(draw(strategies.integers(least, most)) for _ in range(dimensions))
+
+    kernel, stride, dilation = sizes(1, 5 if dimensions < 3 else 3), sizes(1, 3), sizes(1, 3)
+    padding = tuple(zip(sizes(0, 4), sizes(0, 4), strict=True))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    least = [max(1, r - sum(pair)) for r, pair in zip(reach, padding, strict=True)]
+    size = tuple(s + more for s, more in zip(least, sizes(0, 20 if dimensions < 3 else 4), strict=True))
+    groups, in_channels, out_channels = (draw(strategies.integers(1, most)) for most in (3, 9, 9))
+    batch = draw(strategies.sampled_from([(), (0,), (1,), (2,), (3,)]))
+    shapes = (*batch, groups * in_channels, *size), (groups * out_channels, in_channels, *kernel)
+    return Convolution("drawn", *shapes, stride, padding, dilation, groups, draw(strategies.booleans()))
+
+
+# --- From a problem to arrays and calls
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """The arguments of one problem, channels first."""
+
+    input: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray | None
+    grad_output: np.ndarray
+
+
+def numbers(shape: tuple[int, ...], dtype: str, kind: str, seed: object) -> np.ndarray:
+    """Return "normal" numbers or small "integers", the same at each call."""
+    rng = np.random.default_rng(zlib.crc32(repr((shape, kind, seed)).encode()))
+    return (rng.standard_normal(shape) if kind == "normal" else rng.integers(-2, 3, shape)).astype(dtype)
+
+
+@functools.cache
+def arrays(problem: Convolution, dtype: str, kind: str = "normal") -> Arrays:
+    """Return the arguments of a problem, read-only, since many tests share them."""
+    shapes = problem.input_shape, problem.weight_shape, problem.weight_shape[:1], problem.output_shape
+    made = [numbers(shape, dtype, kind, seed) for seed, shape in enumerate(shapes)]
+    for array in made:
+        array.flags.writeable = False
+    return Arrays(made[0], made[1], made[2] if problem.bias else None, made[3])
+
+
+def run(find: Any, problem: Convolution, which: str, a: Arrays, layout: str = "channels_first", **more: Any) -> Any:
+    """Run one pass of a problem through `fast` or `slow`, in `layout`; the result comes back channels first."""
+    n, options = problem.dimensions, {"layout": layout, **problem.options, **more}
+    x, dy = (to_layout(array, layout, n) for array in (a.input, a.grad_output))
+    if which == "forward":
+        return from_layout(find(problem.function)(x, a.weight, a.bias, **options), layout, n)
+    needs = (which == "input", which == "weight", which == "bias")
+    gradients = find(f"{problem.function}_backward")(dy, x, a.weight, a.bias, needs=needs, **options)
+    assert [gradient is not None for gradient in gradients] == [*needs]
+    gradient = gradients[needs.index(True)]
+    return from_layout(gradient, layout, n) if which == "input" else gradient
+
+
+@functools.cache
+def expected(problem: Convolution, which: str, dtype: str, kind: str = "normal") -> np.ndarray:
+    """Return what the reference makes of the arrays of `dtype`, in float64."""
+    a = arrays(problem, dtype, kind)
+    wide = [None if array is None else array.astype(np.float64) for array in (a.input, a.weight, a.bias, a.grad_output)]
+    return run(slow, problem, which, Arrays(*wide))
+
+
+def precision(dtype: str) -> np.dtype:
+    """Return what fastconv computes arrays of `dtype` in."""
+    return np.dtype(np.float32 if dtype == "float16" else dtype)
+
+
+def largest(array: np.ndarray | None) -> float:
+    return 0.0 if array is None or array.size == 0 else float(np.abs(array).max())
+
+
+def tolerance(problem: Convolution, which: str, dtype: str, a: Arrays, result: np.ndarray) -> np.ndarray | float:
+    """Return how far a sum of products may be from its exact value.
+
+    A sum of n products, added in any order with a rounding at each step, is off by at most about n eps / 2 times the
+    sum of their magnitudes, which is at most n max|x| max|w|. Roundings do not all go one way, so that n instead of n
+    squared is what a sound order stays under; one term more is for the bias. float16 adds its own rounding at the end:
+    half a unit in the last place, which is 2**-25 below the normal numbers.
+    """
+    factors = {
+        "forward": (a.input, a.weight),
+        "input": (a.grad_output, a.weight),
+        "weight": (a.grad_output, a.input),
+        "bias": (a.grad_output,),
+    }
+    size = math.prod(largest(array) for array in factors[which])
+    bound = 2 * float(np.finfo(precision(dtype)).eps) * (problem.terms(which) + 1) * max(size, largest(a.bias))
+    return bound if dtype != "float16" else bound + np.maximum(np.abs(result) * 2.0**-11, 2.0**-25)
+
+
+def check(actual: np.ndarray, wanted: np.ndarray, dtype: str, allowed: Any, what: str) -> None:
+    """Assert shape, dtype, and that no number is farther from the wanted float64 than allowed."""
+    assert isinstance(actual, np.ndarray) and (actual.dtype, actual.shape) == (np.dtype(dtype), wanted.shape), what
+    error = np.abs(actual.astype(np.float64) - wanted)
+    assert (error <= allowed).all(), f"{what}: {np.sum(~(error <= allowed))} of {error.size} wrong, worst {error.max()}"
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Whether two arrays, or tuples of them, are the same bit for bit, NaN included."""
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(identical, a, b))
+    return (a is b is None) or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())

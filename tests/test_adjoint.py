@@ -1,0 +1,84 @@
+"""A convolution is linear in the input and in the weight, and its gradients are the adjoints.
+
+<dy, conv(x, w)> = <dx, x> = <dw, w> for any dy, x and w, without a reference between: this also holds the gradients to
+fastconv's own forward pass.
+"""
+
+import cases
+import numpy as np
+import pytest
+from cases import ALGORITHMS, CONVOLUTIONS, LAYOUTS, POOLS, fast, run, slow
+from hypothesis import given, settings
+
+
+def inner(a, b):
+    return float(np.sum(a * b))
+
+
+def check_adjoint(problem, algorithm, layout):
+    a = cases.arrays(problem, "float64")
+    a = cases.Arrays(a.input, a.weight, None, a.grad_output)
+    sized = cases.Arrays(*(None if array is None else np.abs(array) for array in (a.input, a.weight, None, a.grad_output)))
+    size = inner(sized.grad_output, run(slow, problem, "forward", sized))
+    eps = float(np.finfo(np.float64).eps)
+    bare = {"algorithm": algorithm, "layout": layout}
+
+    def able(which):
+        return problem.refusal(algorithm, which, "float64", layout) is None
+
+    forward = bare if able("forward") else {"layout": layout}
+    y = run(fast, problem, "forward", a, **forward)
+    wanted = inner(a.grad_output, y)
+    for which, argument in (("input", a.input), ("weight", a.weight)):
+        if able(which):
+            # All products of the triple sum, each rounded, in sums as long as the gradient's and then the argument.
+            allowed = 2 * eps * (problem.terms(which) + problem.terms("forward") + 10) * size
+            error = abs(inner(run(fast, problem, which, a, **bare), argument) - wanted)
+            assert error <= allowed, f"{problem} {which} {algorithm} {layout}: off by {error}, allowed {allowed}"
+
+
+@pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_convolutions(isa, problem, algorithm):
+    for layout in LAYOUTS:
+        check_adjoint(problem, algorithm, layout)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_drawn_convolutions(algorithm):
+    @settings(max_examples=100, deadline=None, derandomize=True)
+    @given(cases.convolutions())
+    def every_layout(problem):
+        for layout in LAYOUTS:
+            check_adjoint(problem, algorithm, layout)
+
+    every_layout()
+
+
+@pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
+def test_bias(problem):
+    a = cases.arrays(problem, "float64")
+    bias = cases.numbers(problem.weight_shape[:1], "float64", "normal", "bias")
+    full = cases.Arrays(a.input, np.zeros_like(a.weight), bias, a.grad_output)
+    y = run(fast, problem, "forward", full)  # Only the bias.
+    db = run(fast, problem, "bias", full)
+    size = inner(np.abs(a.grad_output), np.abs(y))
+    allowed = 2 * float(np.finfo(np.float64).eps) * (problem.terms("bias") + 10) * size
+    assert abs(inner(db, bias) - inner(a.grad_output, y)) <= allowed
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("problem", POOLS, ids=str)
+def test_pools(isa, problem, layout):
+    n = problem.dimensions
+    x = cases.to_layout(cases.numbers(problem.input_shape, "float64", "normal", 0), layout, n)
+    # A maximum is linear as long as the winners stay, so x itself serves; where no cell is under a window, none wins.
+    for kind in ("max", "avg") if problem.has_average else ("max",):
+        options = {"layout": layout, **problem.options(kind)}
+        y = fast(problem.function(kind))(x, **options)
+        dy = cases.numbers(y.shape, "float64", "normal", 1)
+        dx = fast(f"{problem.function(kind)}_backward")(dy, x, **options)
+        y = np.where(np.isinf(y), 0, y)
+        size = inner(np.abs(dy), np.abs(y)) + inner(np.abs(dx), np.abs(x))
+        allowed = 2 * float(np.finfo(np.float64).eps) * (x.size + 10) * size
+        assert abs(inner(dx, x) - inner(dy, y)) <= allowed, kind

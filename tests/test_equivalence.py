@@ -1,0 +1,173 @@
+"""Every convolution and gradient against the reference: function x algorithm x instruction set x dtype x layout."""
+
+import dataclasses
+import re
+
+import cases
+import numpy as np
+import pytest
+from cases import ALGORITHMS, CONVOLUTIONS, DTYPES, ISAS, LAYERS, LAYOUTS, PASSES, TILED_CONVOLUTIONS, fast, run
+from hypothesis import given, settings
+
+import fastconv as fc
+from fastconv import runtime
+
+by_problem = pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
+by_pass = pytest.mark.parametrize("which", PASSES)
+by_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def compare(problem, which, algorithm, dtype, layout, kind):
+    """Check one pass by one algorithm: the right result, or the refusal that `explain` announces."""
+    a = cases.arrays(problem, dtype, kind)
+    reason = problem.refusal(algorithm, which, dtype, layout)
+    if reason is not None:
+        with pytest.raises(ValueError, match=re.escape(reason)):
+            run(fast, problem, which, a, layout, algorithm=algorithm)
+        return
+    wanted = cases.expected(problem, which, dtype, kind)
+    allowed = 0.0 if kind == "integers" else cases.tolerance(problem, which, dtype, a, wanted)
+    actual = run(fast, problem, which, a, layout, algorithm=algorithm)
+    cases.check(actual, wanted, dtype, allowed, f"{problem} {which} {algorithm} {dtype} {layout} {kind}")
+
+
+@by_problem
+@by_pass
+@by_algorithm
+def test_problems(isa, problem, which, algorithm):
+    for dtype in DTYPES:
+        for layout in LAYOUTS:
+            compare(problem, which, algorithm, dtype, layout, "normal")
+
+
+@by_problem
+@by_pass
+@by_algorithm
+def test_integers_are_exact(isa, problem, which, algorithm):
+    # Sums of small integers have no rounding in any order: an equality, which finds the one wrong cell of an edge that
+    # a tolerance may hide. float16 would round the largest of them.
+    for layout in LAYOUTS:
+        compare(problem, which, algorithm, "float32", layout, "integers")
+
+
+@pytest.mark.parametrize("axis", TILED_CONVOLUTIONS)
+@by_pass
+@by_algorithm
+def test_around_the_tiles(isa, axis, which, algorithm):
+    for problem in TILED_CONVOLUTIONS[axis]:
+        for dtype in ("float32", "float64"):
+            for layout in LAYOUTS:
+                compare(problem, which, algorithm, dtype, layout, "integers")
+
+
+@pytest.mark.parametrize("problem", LAYERS, ids=str)
+@by_pass
+@by_algorithm
+def test_layers(isa, problem, which, algorithm):
+    for layout in LAYOUTS:
+        compare(problem, which, algorithm, "float32", layout, "normal")
+
+
+@by_pass
+@by_dtype
+def test_drawn_problems(which, dtype):
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(cases.convolutions())
+    def every_way(problem):
+        for isa in ISAS:
+            with runtime.forced_isa(isa):
+                for algorithm in ALGORITHMS:
+                    for layout in LAYOUTS:
+                        compare(problem, which, algorithm, dtype, layout, "normal")
+
+    every_way()
+
+
+@by_problem
+@by_dtype
+def test_bias_gradient(isa, problem, dtype):
+    problem = dataclasses.replace(problem, bias=True)
+    a = cases.arrays(problem, dtype)
+    wanted = cases.expected(problem, "bias", dtype)
+    for layout in LAYOUTS:
+        allowed = cases.tolerance(problem, "bias", dtype, a, wanted)
+        cases.check(run(fast, problem, "bias", a, layout), wanted, dtype, allowed, layout)
+
+
+@by_problem
+@by_algorithm
+def test_all_gradients_at_once_are_those_alone(problem, algorithm):
+    passes = ("input", "weight", "bias") if problem.bias else ("input", "weight")
+    if any(problem.refusal(algorithm, which, "float32", "channels_first") for which in ("input", "weight")):
+        return  # A named algorithm has to do every pass that is needed; test_problems sees it refuse.
+    a = cases.arrays(problem, "float32")
+    options = {"algorithm": algorithm, **problem.options}
+    gradients = fast(f"{problem.function}_backward")(a.grad_output, a.input, a.weight, a.bias, **options)
+    assert len(gradients) == 3 and (gradients[2] is None) == (not problem.bias)
+    for which, gradient in zip(passes, gradients, strict=False):
+        assert cases.identical(gradient, run(fast, problem, which, a, algorithm=algorithm)), which
+
+
+@by_problem
+@by_algorithm
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_torch_named_gradients(problem, algorithm, layout):
+    a, n = cases.arrays(problem, "float32"), problem.dimensions
+    x, dy = cases.to_layout(a.input, layout, n), cases.to_layout(a.grad_output, layout, n)
+    options = {"layout": layout, "algorithm": algorithm, **problem.options}
+    calls = {
+        "input": lambda: fast(f"{problem.function}_input")(x.shape, a.weight, dy, **options),
+        "weight": lambda: fast(f"{problem.function}_weight")(x, a.weight.shape, dy, **options),
+    }
+    for which, call in calls.items():
+        if problem.refusal(algorithm, which, "float32", layout) is None:
+            other = run(fast, problem, which, a, layout, algorithm=algorithm)
+            assert cases.identical(cases.from_layout(call(), layout, n) if which == "input" else call(), other)
+        else:
+            with pytest.raises(ValueError):
+                call()
+
+
+@by_problem
+@by_algorithm
+@pytest.mark.parametrize("activation", ["relu", "relu6", "silu"])
+def test_activations(isa, problem, algorithm, activation):
+    for dtype in DTYPES:
+        a = cases.arrays(problem, dtype)
+        wide = cases.Arrays(*(None if array is None else array.astype(np.float64) for array in dataclasses.astuple(a)))
+        wanted = run(cases.slow, problem, "forward", wide, activation=activation)
+        # No slope exceeds 1.1, and silu's own roundings are a few of the result's last places.
+        before = cases.tolerance(problem, "forward", dtype, a, wanted)
+        allowed = 1.1 * before + 8 * float(np.finfo(cases.precision(dtype)).eps) * np.abs(wanted)
+        for layout in LAYOUTS:
+            if problem.refusal(algorithm, "forward", dtype, layout) is None:
+                actual = run(fast, problem, "forward", a, layout, algorithm=algorithm, activation=activation)
+                cases.check(actual, wanted, dtype, allowed, f"{dtype} {layout}")
+
+
+@by_problem
+@by_algorithm
+def test_packed_weight(isa, problem, algorithm):
+    for dtype in DTYPES:
+        a = cases.arrays(problem, dtype)
+        packed = dataclasses.replace(a, weight=fc.PackedWeight(a.weight))
+        for layout in LAYOUTS:
+            if problem.refusal(algorithm, "forward", dtype, layout) is None:
+                plain = run(fast, problem, "forward", a, layout, algorithm=algorithm)
+                for _ in range(2):  # The first use packs, the second finds it packed.
+                    again = run(fast, problem, "forward", packed, layout, algorithm=algorithm)
+                    assert cases.identical(again, plain), f"{dtype} {layout}"
+
+
+@pytest.mark.parametrize("algorithm", fc.algorithms())
+def test_no_algorithm_only_refuses(algorithm):
+    # Otherwise all the tests above could pass on refusals.
+    for which in PASSES:
+        assert any(problem.refusal(algorithm, which, "float32", "channels_first") is None for problem in CONVOLUTIONS)
+
+
+def test_direct_refuses_nothing():
+    for problem in CONVOLUTIONS:
+        for which in PASSES:
+            assert problem.refusal("direct", which, "float32", "channels_first") is None
