@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -70,7 +71,11 @@ def _bench(options: argparse.Namespace) -> int:
             missing = ", ".join(peers.CONTENDERS[name]().missing())
             return _missing("bench", f"the peer {name} needs {missing}")
 
-    threads = options.threads or fc.get_num_threads()
+    try:
+        with fc.threads(options.threads or fc.get_num_threads()):
+            threads = fc.get_num_threads()  # 1 in a build without OpenMP, whatever was asked for
+    except ValueError as problem:
+        error(f"argument --threads: {problem}")
     settings = harness.Settings(threads=threads, rounds=options.rounds, algorithm=options.algorithm)
     peak_gflops = peak.measured_peak(options.dtype, threads)
     passes = peers.PASSES if options.direction == "all" else (options.direction,)

@@ -108,7 +108,8 @@ def sobel_edges(image: Array) -> Array:
     grey = np.tensordot(np.array([0.299, 0.587, 0.114], image.dtype), image, 1)
     across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], image.dtype)
     horizontal, vertical = fc.conv2d(_extend(grey[None], 1), np.stack([across, across.T])[:, None])
-    return np.hypot(horizontal, vertical)
+    strength: Array = np.hypot(horizontal, vertical)
+    return strength
 
 
 def _extend(image: Array, reach: int) -> Array:
@@ -166,7 +167,9 @@ def _draw_inside(part: Any, network: nn.Sequential, digit: Array) -> None:
     left.imshow(digit[0], cmap="gray_r")
     left.set_title("A held-out digit, 8 x 8")
     largest = float(np.abs(filters).max())
-    image = middle.imshow(_mosaic(filters.repeat(3, 1).repeat(3, 2)), cmap="RdBu_r", vmin=-largest, vmax=largest)
+    diverging = import_module("matplotlib").colormaps["RdBu_r"].with_extremes(bad="0.45")  # grey between the tiles
+    tiles = filters.repeat(3, axis=1).repeat(3, axis=2)  # about as large as the maps beside them
+    image = middle.imshow(_mosaic(tiles), cmap=diverging, vmin=-largest, vmax=largest)
     middle.set_title(f"The {len(filters)} learnt filters, 3 x 3")
     part.colorbar(image, ax=middle, shrink=0.8, pad=0.02)
     image = right.imshow(_mosaic(maps), cmap="magma", vmin=0)

@@ -118,8 +118,10 @@ def _deliver(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     result = np.ascontiguousarray(result, dtype)
     if out is None:
         return result
-    if out.shape != result.shape or out.dtype != result.dtype:
-        raise ValueError(f"out must be {result.dtype} {result.shape}, got {out.dtype} {out.shape}")
+    if out.dtype != result.dtype:
+        raise TypeError(f"out must be of {result.dtype}, got {out.dtype}")
+    if out.shape != result.shape:
+        raise ValueError(f"out must have the shape {result.shape}, got {out.shape}")
     out[...] = result
     return out
 

@@ -377,6 +377,17 @@ def numbers(shape: tuple[int, ...], dtype: str, kind: str, seed: object) -> np.n
     return (rng.standard_normal(shape) if kind == "normal" else rng.integers(-2, 3, shape)).astype(dtype)
 
 
+def pool_input(problem: Pool, dtype: str, kind: str) -> np.ndarray:
+    """Return "normal" numbers, "ties" (few different ones), or ties with "nan" or "-inf" filling whole windows."""
+    if kind == "normal":
+        return numbers(problem.input_shape, dtype, kind, "pool")
+    array = numbers(problem.input_shape, dtype, "integers", "pool")
+    if kind != "ties":
+        array[numbers(problem.input_shape, "int8", "integers", kind) >= (2 if kind == "nan" else 0)] = float(kind)
+        array[..., : array.shape[-1] // 2] = float(kind)
+    return array
+
+
 @functools.cache
 def arrays(problem: Convolution, dtype: str, kind: str = "normal") -> Arrays:
     """Return the arguments of a problem, read-only, since many tests share them."""

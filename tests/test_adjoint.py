@@ -18,7 +18,9 @@ def inner(a, b):
 def check_adjoint(problem, algorithm, layout):
     a = cases.arrays(problem, "float64")
     a = cases.Arrays(a.input, a.weight, None, a.grad_output)
-    sized = cases.Arrays(*(None if array is None else np.abs(array) for array in (a.input, a.weight, None, a.grad_output)))
+    sized = cases.Arrays(
+        *(None if array is None else np.abs(array) for array in (a.input, a.weight, None, a.grad_output))
+    )
     size = inner(sized.grad_output, run(slow, problem, "forward", sized))
     eps = float(np.finfo(np.float64).eps)
     bare = {"algorithm": algorithm, "layout": layout}

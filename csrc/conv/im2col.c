@@ -66,6 +66,13 @@ static void pack_panel_task(void *context, int64_t task, int thread)
                                     fc_round_up(last - first, job->kernels->lanes));
 }
 
+/* Elements from a row of the transposed weight to the next: a line more than it holds, for rows a power of two apart would
+ * fall on the same lines of the cache (512 channels: 4.5 ms to pack, against 0.5). */
+static int64_t weight_row_pitch(const fc_conv *problem, int64_t tap_count)
+{
+    return fc_round_up(problem->out_channels / problem->groups * tap_count, 16) + 16;
+}
+
 static void pack_rows_task(void *context, int64_t task, int thread)
 {
     (void)thread;
@@ -76,7 +83,8 @@ static void pack_rows_task(void *context, int64_t task, int thread)
     const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
     job->kernels->pack_weight_rows(job->weight + group * outs * ins * fc_taps(p) * element, outs, ins, fc_taps(p), job->taps,
                                    job->tap_count, ins * block / BLOCKS, ins * (block + 1) / BLOCKS,
-                                   job->packed + group * outs * ins * job->tap_count * element);
+                                   job->packed + group * ins * weight_row_pitch(p, job->tap_count) * element,
+                                   weight_row_pitch(p, job->tap_count));
 }
 
 static void pack_weight(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed,
@@ -177,7 +185,8 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
     if (p->layout == FC_CHANNELS_FIRST) {
         gemm.rows = ins;
         gemm.columns = pixels;
-        gemm.a = (fc_matrix){.data = weight, .row = outs * taps, .depth = 1, .group = outs * ins * taps};
+        const int64_t pitch = weight_row_pitch(p, taps);
+        gemm.a = (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch};
         gemm.b = grad_output;
         gemm.c_row = in[1];
     } else {
@@ -196,9 +205,8 @@ static size_t taps_bytes(const fc_plan *plan) { return (size_t)fc_round_up(fc_ta
 static size_t transposed_bytes(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
-    const int64_t rows = p->layout == FC_CHANNELS_LAST
-                             ? panels_elements(plan, fc_taps(p))
-                             : (p->out_channels / p->groups) * (p->in_channels / p->groups) * fc_taps(p);
+    const int64_t rows = p->layout == FC_CHANNELS_LAST ? panels_elements(plan, fc_taps(p))
+                                                       : p->in_channels / p->groups * weight_row_pitch(p, fc_taps(p));
     return (size_t)fc_round_up(p->groups * rows * (int64_t)fc_element_bytes(p->dtype), 128);
 }
 

@@ -86,9 +86,9 @@ typedef struct {
     void (*transpose)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
                       int64_t target_pitch);
     /* The weight [out][in][taps], one group of it, as A of an input gradient, for the taps listed:
-     * target[in][out * count + j] = weight[out][in][tap[j]], for inputs in [first, last). */
+     * target[in * pitch + out * count + j] = weight[out][in][tap[j]], for inputs in [first, last). */
     void (*pack_weight_rows)(const void *weight, int64_t outs, int64_t ins, int64_t taps, const int64_t *tap, int64_t count,
-                             int64_t first, int64_t last, void *target);
+                             int64_t first, int64_t last, void *target, int64_t pitch);
     /* As B, lanes over outputs (forward) or inputs: target[j * depth + d][lane] = weight at (lane, d, tap[j]), where the
      * strides of lane and d are given; lanes in [first, last), zero up to pitch. */
     void (*pack_weight_lanes)(const void *weight, int64_t lane_stride, int64_t depth, int64_t depth_stride,

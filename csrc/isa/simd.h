@@ -63,17 +63,24 @@ INLINE vec at_least(vec limit, vec v) { return select((mask)(limit > v), limit, 
 INLINE vec at_most(vec limit, vec v) { return select((mask)(limit < v), limit, v); }
 #endif
 
-/* The first n lanes, 0 <= n < LANES; the rest is zero, or left alone. */
+/* The first n lanes, 0 <= n <= LANES; the rest is zero, or left alone. */
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
 INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
 #elif VECTOR_BYTES == 64
 INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+#endif
+#if VECTOR_BYTES == 64 /* a mask costs nothing, a branch may be mispredicted */
+INLINE void move_first(real *restrict to, const real *restrict from, int64_t n) { store_first(to, load_first(from, n), n); }
 #else
 /* In pieces of halving size: masked stores of AVX2 are slow on many machines, and SSE2 has none. */
 INLINE void move_first(real *restrict to, const real *restrict from, int64_t n)
 {
+    if (n == LANES) {
+        store(to, load(from));
+        return;
+    }
     if (LANES > 4 && (n & 4)) {
         __builtin_memcpy(to, from, 4 * sizeof(real));
         to += 4;

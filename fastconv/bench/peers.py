@@ -55,7 +55,9 @@ class Problem:
     @cached_property
     def weight(self) -> Array:
         taps = int(np.prod(self.layer.weight_shape[1:]))
-        return self._normal(self.layer.weight_shape, 1) / np.sqrt(taps, dtype=self.dtype)
+        weight = self._normal(self.layer.weight_shape, 1)
+        weight /= np.sqrt(taps)  # so that results are about as large as the input
+        return weight
 
     @cached_property
     def grad_output(self) -> Array:
@@ -107,7 +109,7 @@ class Contender:
         """Return the function to time, for ``threads`` threads; raise `Unsupported` where it cannot."""
         raise NotImplementedError
 
-    def to_numpy(self, result: Any, problem: Problem) -> Array:
+    def to_numpy(self, result: Any, problem: Problem) -> Any:
         """Return what a timed call returned as an array in PyTorch's layout (not timed, to check the result)."""
         return np.asarray(result)
 
@@ -120,7 +122,7 @@ class Fastconv(Contender):
     """fastconv on plain arrays: everything is packed on each call."""
 
     name = "fastconv"
-    passes = PASSES
+    passes: tuple[str, ...] = PASSES
 
     def __init__(self, algorithm: str = "auto") -> None:
         self.algorithm = algorithm
@@ -131,7 +133,7 @@ class Fastconv(Contender):
     def prepare(self, problem: Problem, threads: int) -> Call:
         layer = problem.layer
         options = layer.stride, layer.padding, layer.dilation, layer.groups
-        named = {} if self.algorithm == "auto" else {"algorithm": self.algorithm}
+        named: dict[str, Any] = {} if self.algorithm == "auto" else {"algorithm": self.algorithm}
         if problem.direction == "forward":
             call = partial(fc.conv2d, problem.input, self._weight(problem), None, *options, **named)
         elif problem.direction == "input":
@@ -194,7 +196,7 @@ class Torch(Contender):
         backward = torch.ops.aten.convolution_backward
         return partial(backward, dy, x, w, None, *options, False, [0, 0], layer.groups, needs)
 
-    def to_numpy(self, result: Any, problem: Problem) -> Array:
+    def to_numpy(self, result: Any, problem: Problem) -> Any:
         if problem.direction != "forward":
             result = result[0 if problem.direction == "input" else 1]
         return result.numpy()
@@ -238,7 +240,7 @@ class OnnxRuntime(Contender):
 
         return call
 
-    def _model(self, problem: Problem) -> bytes:
+    def _model(self, problem: Problem) -> Any:
         helper = importlib.import_module("onnx.helper")
         numpy_helper = importlib.import_module("onnx.numpy_helper")
         float32 = importlib.import_module("onnx").TensorProto.FLOAT
@@ -299,7 +301,7 @@ class OpenVino(Contender):
 
         return call
 
-    def to_numpy(self, result: Any, problem: Problem) -> Array:
+    def to_numpy(self, result: Any, problem: Problem) -> Any:
         return result.get_output_tensor().data
 
 
@@ -357,7 +359,7 @@ class Ncnn(Contender):
         size = f"0={layer.in_width} 1={layer.in_height} 2={layer.in_channels}"
         return f"7767517\n2 2\nInput x 0 1 x {size}\n{kind} layer 1 1 x y {fields}\n"
 
-    def to_numpy(self, result: Any, problem: Problem) -> Array:
+    def to_numpy(self, result: Any, problem: Problem) -> Any:
         _, outputs = result
         return np.stack([np.array(output) for output in outputs])
 

@@ -1,0 +1,246 @@
+"""The benchmark harness: layer tables, contenders that agree with each other, timing, means and the printed table."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from fastconv import reference
+from fastconv.bench import CONTENDERS, Layer, Problem, Settings, Unsupported, harness, read_table, run, select_layers
+from fastconv.bench.peers import PASSES, Contender
+from fastconv.bench.tables import table_names
+
+QUICK = Settings(threads=1, rounds=1, turn=0.0, pause=0.0)
+HEADER = "source,name,mb,groups,ic,ih,iw,oc,kh,kw,sh,sw,ph,pw,dh,dw"
+
+DENSE = Layer("dense", 2, 3, 9, 8, 4, 3, 2, stride_height=2, padding_height=1, padding_width=2, dilation_width=2)
+GROUPED = Layer("grouped", 1, 4, 7, 6, 6, 3, 3, groups=2, stride_width=3, padding_height=1, padding_width=1)
+DEPTHWISE = Layer("depthwise", 1, 4, 6, 7, 4, 3, 3, groups=4, padding_height=1, padding_width=1, repeat=3)
+LAYERS = [DENSE, GROUPED, DEPTHWISE]
+
+
+# ---- tables
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_every_table_is_readable(name):
+    layers = read_table(name)
+    assert layers
+    for layer in layers:
+        assert min(layer.output_shape) >= 1 and layer.flops > 0 and layer.source
+
+
+def test_the_published_tables_are_there():
+    assert {"resnet50", "resnet18", "vgg16", "mobilenet_v1", "mobilenet_v2", "inception_v3"} <= set(table_names())
+
+
+@pytest.mark.parametrize(
+    "table, gigaflops",
+    # multiply-adds of the convolutions, doubled: 4.09, 1.81, 15.47 and 0.30 giga in the papers and in torchvision
+    [("resnet50", 8.18), ("resnet18", 3.63), ("vgg16", 30.7), ("mobilenet_v2", 0.6)],
+)
+def test_the_repeats_give_the_published_cost(table, gigaflops):
+    total = sum(layer.flops * layer.repeat for layer in read_table(table))
+    assert total / 1e9 == pytest.approx(gigaflops, rel=0.02)
+
+
+def test_a_line_of_a_table():
+    layer = read_table("resnet50")[6]
+    assert (layer.name, layer.repeat) == ("layer2.0.conv2", 1)
+    assert layer.input_shape == (1, 128, 56, 56)
+    assert layer.weight_shape == (128, 128, 3, 3)
+    assert layer.output_shape == (1, 128, 28, 28)
+    assert layer.options == {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    assert layer.flops == 2 * 128 * 28 * 28 * 128 * 9
+    assert layer.shape == "128->128 3x3/2 @56x56"
+    assert layer.with_batch(5).input_shape == (5, 128, 56, 56)
+
+
+def test_the_repeat_leaves_the_name():
+    (layer,) = select_layers(read_table("resnet50"), "layer3.0.conv3")
+    assert layer.repeat == 6
+
+
+def test_a_table_of_ones_own(tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text(f"{HEADER}\nme,first*2,1,1,3,8,8,4,3,3,1,1,1,1,1,1\n")
+    assert read_table(str(file)) == [Layer("first", 1, 3, 8, 8, 4, 3, 3, 1, 1, 1, 1, 1, repeat=2, source="me")]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("me,a,1,1,3,8,8,4,3,x,1,1,1,1,1,1", "line 2: kw must be an integer, got 'x'"),
+        ("me,a,1,1,3,8,8,4,3,3,1,1,1,1,1", "line 2: dw must be an integer, got None"),
+        ("me,a*b,1,1,3,8,8,4,3,3,1,1,1,1,1,1", r"line 2: name after the '\*' must be an integer, got 'b'"),
+        ("me,a,1,1,3,8,8,4,3,3,0,1,1,1,1,1", "line 2: layer 'a': stride_height must be at least 1, got 0"),
+        ("me,a,1,2,3,8,8,4,3,3,1,1,1,1,1,1", r"line 2: layer 'a': groups \(2\) must divide in_channels \(3\)"),
+        ("me,a,1,1,3,8,8,4,9,9,1,1,0,0,1,1", "line 2: layer 'a': the kernel is larger than the padded input"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, message):
+    file = tmp_path / "mine.csv"
+    file.write_text(f"{HEADER}\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        read_table(str(file))
+
+
+def test_bad_tables_are_named(tmp_path):
+    with pytest.raises(ValueError, match="'resnet51' is unknown: expected one of .*resnet50"):
+        read_table("resnet51")
+    with pytest.raises(ValueError, match="there is no such file"):
+        read_table(str(tmp_path / "absent.csv"))
+    (tmp_path / "short.csv").write_text("source,name,mb\n")
+    with pytest.raises(ValueError, match="lacks the columns groups, ic"):
+        read_table(str(tmp_path / "short.csv"))
+
+
+def test_layers_are_chosen_by_a_pattern():
+    layers = read_table("mobilenet_v2")
+    assert all(layer.groups > 1 for layer in select_layers(layers, "dw_*"))
+    assert select_layers(layers, "nothing") == []
+
+
+# ---- contenders
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_contenders_compute_the_problem(name, direction, layer):
+    contender = CONTENDERS[name]()
+    if not contender.available() or direction not in contender.passes:
+        pytest.skip(f"no {direction} pass of {name} here")
+    problem = Problem(layer, direction)
+    try:
+        result = contender.to_numpy(contender.prepare(problem, 1)(), problem)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+    options = layer.options
+    if direction == "forward":
+        expected = reference.conv2d(problem.input, problem.weight, **options)
+    else:
+        x, w, dy = problem.input, problem.weight, problem.grad_output
+        gradients = reference.conv2d_backward(dy, x, w, **options)
+        expected = gradients[0 if direction == "input" else 1]
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_wrong_problems_are_refused():
+    with pytest.raises(ValueError, match="pass must be one of forward, input, weight, got 'sideways'"):
+        Problem(DENSE, "sideways")
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64, got 'int8'"):
+        Problem(DENSE, dtype="int8")
+
+
+def test_an_algorithm_that_cannot_is_a_reason_not_an_error():
+    (result,) = run([DENSE], Settings(1, 1, 0.0, 0.0, algorithm="depthwise"))
+    assert result.ours is None and result.gflops() is None
+    assert "depthwise" in result.timings["fastconv"].reason
+
+
+# ---- timing
+
+
+def test_contenders_are_timed_in_turn():
+    calls = []
+    settings = Settings(threads=1, rounds=3, turn=0.0, pause=0.0)
+    seconds = harness.time_in_turn({name: lambda name=name: calls.append(name) for name in "ab"}, settings)
+    assert seconds["a"] > 0 and seconds["b"] > 0
+    turns = [name for i, name in enumerate(calls) if i == 0 or calls[i - 1] != name]
+    assert turns == list("ababab")
+
+
+@pytest.mark.parametrize("direction", PASSES)
+def test_a_run_measures_every_layer(direction):
+    results = list(run(LAYERS, QUICK, direction))
+    assert [result.layer for result in results] == LAYERS
+    for result in results:
+        assert result.ours > 0 and result.gflops() > 0 and result.algorithm
+        assert ("fastconv-packed" in result.timings) == (direction == "forward")
+
+
+def test_a_peer_has_a_ratio_and_one_that_fails_a_reason(monkeypatch):
+    class Broken(Contender):
+        name = "broken"
+
+        def prepare(self, problem, threads):
+            raise RuntimeError("it does\nnot work")
+
+    class Wrong(Contender):
+        name = "wrong"
+
+        def prepare(self, problem, threads):
+            return lambda: np.zeros(problem.layer.output_shape)
+
+    class Twice(Contender):
+        name = "twice"
+        rival = "fastconv-packed"
+
+        def prepare(self, problem, threads):
+            call = CONTENDERS["fastconv"]().prepare(problem, threads)
+            return lambda: (call(), call())[0]
+
+    for kind in (Broken, Wrong, Twice):
+        monkeypatch.setitem(CONTENDERS, kind.name, kind)
+    (result,) = run([DENSE], QUICK, peers=["broken", "wrong", "twice"])
+    assert list(result.timings) == ["fastconv", "fastconv-packed", "broken", "wrong", "twice"]
+    assert result.timings["broken"].reason == "RuntimeError: it does"
+    assert "differs from that of fastconv by 1.0e+00 of the largest value" in result.timings["wrong"].reason
+    twice, packed = result.timings["twice"], result.timings["fastconv-packed"]
+    assert twice.ratio == pytest.approx(twice.milliseconds / packed.milliseconds)
+    assert result.best_ratio == twice.ratio
+
+    stream = io.StringIO()
+    printer = harness.TablePrinter([DENSE], list(result.timings), 100.0, stream)
+    printer.header()
+    printer.row(result)
+    printer.footer([result])
+    lines = stream.getvalue().splitlines()
+    assert all(word in lines[0] for word in ("ms", "GFLOP/s", "peak", "algorithm", "twice", "best peer"))
+    assert "dense" in lines[2] and result.algorithm in lines[2] and " - " in lines[2]
+    assert lines[3].startswith("geometric mean") and lines[4].startswith("sum")
+    assert "broken, 1 of 1 layers: RuntimeError: it does" in lines
+
+
+def test_an_error_of_our_own_is_not_hidden(monkeypatch):
+    def fail(self, problem, threads):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(CONTENDERS["fastconv"], "prepare", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(run([DENSE], QUICK))
+
+
+def test_a_contender_that_must_be_alone_runs_in_a_process_of_its_own():
+    if not CONTENDERS["ncnn"]().available():
+        pytest.skip("ncnn is not installed")
+    (result,) = run([DEPTHWISE], QUICK, peers=["ncnn"])
+    assert result.timings["ncnn"].ratio > 0
+
+
+def test_means():
+    assert harness.geometric_mean([2.0, None, 8.0]) == pytest.approx(4.0)
+    assert harness.geometric_mean([None]) is None
+    timings = {
+        "fastconv": harness.Timing(2.0),
+        "torch": harness.Timing(6.0, 3.0),
+        "numpy": harness.Timing(None, None, "no"),
+    }
+    result = harness.Result(DEPTHWISE, "forward", "float32", "direct", timings)
+    three = pytest.approx(3.0)
+    assert harness.mean_ratios([result]) == {"torch": three, "numpy": None, "best peer": three}
+    assert harness.total_milliseconds([result, result], "torch") == pytest.approx(2 * 3 * 6.0)
+    assert harness.total_milliseconds([result], "numpy") is None
+
+
+def test_json():
+    results = list(run([DEPTHWISE], QUICK)) + list(run([DEPTHWISE], QUICK, "weight"))
+    document = json.loads(harness.to_json(results, QUICK, 100.0))
+    assert document["peak_gflops"] == 100.0 and document["settings"]["threads"] == 1
+    first, second = document["layers"]
+    assert (first["name"], first["repeat"], first["pass"], second["pass"]) == ("depthwise", 3, "forward", "weight")
+    assert first["peak_share"] == pytest.approx(first["contenders"]["fastconv"]["gflops"] / 100)
+    assert set(document["geometric_means"]) == {"forward", "weight"}
