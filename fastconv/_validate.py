@@ -14,7 +14,7 @@ import numpy as np
 from . import _core
 
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
-_FLOATS = (FLOAT32, FLOAT64, FLOAT16)
+_FLOATS = {dtype.itemsize: dtype for dtype in (FLOAT16, FLOAT32, FLOAT64)}
 _LARGEST = 2**63 - 1
 _RECYCLED_BYTES = 1 << 20  # as in csrc/memory.c
 
@@ -44,12 +44,16 @@ def common_dtype(arrays: Sequence[tuple[str, Array | None]], integers: bool = Tr
         if array is None:
             continue
         kind = array.dtype.kind
-        if kind == "f" and array.dtype.newbyteorder("=") in _FLOATS:
-            floats.append(array.dtype)
+        if kind == "f" and array.dtype.itemsize in _FLOATS:
+            floats.append(_FLOATS[array.dtype.itemsize])  # native, and one object each: compared by identity
         elif not (integers and kind in "iub"):
             expected = "float16, float32 or float64" + (", or integers" if integers else "")
             raise TypeError(f"{name}: expected {expected}, got {array.dtype}")
-    return np.result_type(*floats).newbyteorder("=") if floats else FLOAT64
+    return max(floats, key=_itemsize) if floats else FLOAT64
+
+
+def _itemsize(dtype: np.dtype[Any]) -> int:
+    return dtype.itemsize
 
 
 def ready(array: Array, dtype: np.dtype[Any]) -> Array:

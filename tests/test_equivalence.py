@@ -1,6 +1,7 @@
 """Every convolution and gradient against the reference: function x algorithm x instruction set x dtype x layout."""
 
 import dataclasses
+import itertools
 import re
 
 import cases
@@ -111,29 +112,25 @@ def test_all_gradients_at_once_are_those_alone(problem, algorithm):
 
 @by_problem
 @by_algorithm
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_torch_named_gradients(problem, algorithm, layout):
+def test_torch_named_gradients(problem, algorithm):
     a, n = cases.arrays(problem, "float32"), problem.dimensions
-    x, dy = cases.to_layout(a.input, layout, n), cases.to_layout(a.grad_output, layout, n)
-    options = {"layout": layout, "algorithm": algorithm, **problem.options}
-    calls = {
-        "input": lambda: fast(f"{problem.function}_input")(x.shape, a.weight, dy, **options),
-        "weight": lambda: fast(f"{problem.function}_weight")(x, a.weight.shape, dy, **options),
-    }
-    for which, call in calls.items():
-        if problem.refusal(algorithm, which, "float32", layout) is None:
-            other = run(fast, problem, which, a, layout, algorithm=algorithm)
-            assert cases.identical(cases.from_layout(call(), layout, n) if which == "input" else call(), other)
-        else:
-            with pytest.raises(ValueError):
-                call()
+    for which, layout in itertools.product(("input", "weight"), LAYOUTS):
+        x, dy = cases.to_layout(a.input, layout, n), cases.to_layout(a.grad_output, layout, n)
+        options = {"layout": layout, "algorithm": algorithm, **problem.options}
+        arguments = (x.shape, a.weight, dy) if which == "input" else (x, a.weight.shape, dy)
+        if problem.refusal(algorithm, which, "float32", layout) is not None:
+            with pytest.raises(ValueError, match="algorithm"):
+                fast(f"{problem.function}_{which}")(*arguments, **options)
+            continue
+        gradient = fast(f"{problem.function}_{which}")(*arguments, **options)
+        gradient = cases.from_layout(gradient, layout, n) if which == "input" else gradient
+        assert cases.identical(gradient, run(fast, problem, which, a, layout, algorithm=algorithm)), (which, layout)
 
 
 @by_problem
 @by_algorithm
-@pytest.mark.parametrize("activation", ["relu", "relu6", "silu"])
-def test_activations(isa, problem, algorithm, activation):
-    for dtype in DTYPES:
+def test_activations(isa, problem, algorithm):
+    for activation, dtype in itertools.product(("relu", "relu6", "silu"), DTYPES):
         a = cases.arrays(problem, dtype)
         wide = cases.Arrays(*(None if array is None else array.astype(np.float64) for array in dataclasses.astuple(a)))
         wanted = run(cases.slow, problem, "forward", wide, activation=activation)
@@ -143,7 +140,7 @@ def test_activations(isa, problem, algorithm, activation):
         for layout in LAYOUTS:
             if problem.refusal(algorithm, "forward", dtype, layout) is None:
                 actual = run(fast, problem, "forward", a, layout, algorithm=algorithm, activation=activation)
-                cases.check(actual, wanted, dtype, allowed, f"{dtype} {layout}")
+                cases.check(actual, wanted, dtype, allowed, f"{activation} {dtype} {layout}")
 
 
 @by_problem

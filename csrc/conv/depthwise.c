@@ -21,6 +21,7 @@
 enum {
     PLANE_BYTES = 32 << 10,      /* of a packed block: it stays in L1 */
     LANES_PLANE_BYTES = 256 << 10, /* of cells of a vector: in L2, or the rows that blocks share would cost too much */
+    DIRECT_VECTORS = 3,          /* rows of so many vectors are stored where they belong; shorter ones run on as one */
     WEIGHT_TASKS = 16,           /* parts of a weight gradient, at least, where there is so much work */
 };
 
@@ -82,22 +83,24 @@ static void tap_offsets(const fc_plane *plane, int64_t *offsets)
             }
 }
 
-/* Taps and their cells, the plane, a block of results; for each thread. */
+/* The workspace: the taps' offsets and places in the kernel and a block of rows, shared; then for each thread the cells of the weight and the
+ * bias, the plane, and a block of results. */
 typedef struct {
-    size_t offsets, weights, bias, plane, results, total;
+    size_t taps, shared, weights, bias, plane, results, total;
 } fc_room;
 
 static fc_room make_room(const fc_plan *plan, const fc_plane *plane)
 {
     const size_t element = fc_element_bytes(plan->problem.dtype);
     const size_t lanes = (size_t)lanes_of(plan);
-    fc_room room = {.offsets = 0};
-    room.weights = room.offsets + (size_t)fc_round_up(2 * plane->taps * (int64_t)sizeof(int64_t), 128);
+    const int64_t row_elements = plane->rows * plane->length[2] * plane->cell + (int64_t)lanes;
+    const size_t rows = (size_t)fc_round_up(row_elements * (int64_t)element, 128);
+    fc_room room = {.taps = (size_t)fc_round_up(2 * plane->taps * (int64_t)sizeof(int64_t), 128)};
+    room.shared = room.taps + rows;
     room.bias = room.weights + (size_t)fc_round_up(plane->taps * (int64_t)(lanes * element), 128);
     room.plane = room.bias + 128;
     room.results = room.plane + (size_t)fc_round_up(plane->elements * (int64_t)element, 128);
-    const int64_t results = (plane->rows * plane->length[2] * plane->cell + (int64_t)lanes) * (int64_t)element;
-    room.total = room.results + (size_t)fc_round_up(results, 128);
+    room.total = room.results + rows;
     return room;
 }
 
@@ -107,7 +110,9 @@ typedef struct {
     const fc_kernels *kernels;
     fc_plane plane;
     fc_room room;
-    char *workspace;
+    const int64_t *offsets, *taps; /* shared */
+    const char *keep;              /* weight gradient of short rows: where a packed row holds results; shared */
+    char *workspace;               /* of the threads */
     int64_t channel_blocks, slices;
     fc_phase phase; /* input gradient */
     char *parts;    /* weight gradient */
@@ -136,15 +141,8 @@ static void correlate_task(void *context, int64_t task, int thread)
     const int64_t first[3] = {z, y0, 0}, width = plane->window.out[2];
 
     char *room = job->workspace + (size_t)thread * job->room.total;
-    int64_t *offsets = (int64_t *)(room + job->room.offsets), *taps = offsets + plane->taps;
     char *weights = room + job->room.weights, *bias = room + job->room.bias;
     char *packed = room + job->room.plane, *results = room + job->room.results;
-    tap_offsets(plane, offsets);
-    if (forward)
-        for (int64_t t = 0; t < plane->taps; t++)
-            taps[t] = t;
-    else
-        fc_phase_taps(p, &job->phase, taps);
 
     int64_t in[5], out[5];
     fc_tensor_strides(p->layout, p->in_channels, p->in_size, in);
@@ -152,7 +150,6 @@ static void correlate_task(void *context, int64_t task, int thread)
     fc_window window = plane->window;
     window.channels = channels;
     window.channel_stride = forward ? 1 : multiplier;
-    const int64_t grid_size[3] = {1, 1, width};
     const int64_t *grid_stride = forward ? out + 2 : job->phase.stride;
 
     for (int64_t j = 0; j < multiplier; j++) {
@@ -163,10 +160,14 @@ static void correlate_task(void *context, int64_t task, int thread)
                 forward ? at(job->operands->input, image * in[0] + channel * in[1], p->dtype)
                         : at(job->operands->output, image * out[0] + k * out[1], p->dtype),
                 packed);
-        kernels->pack_weight_lanes(at(job->operands->weight, k * fc_taps(p), p->dtype), multiplier * fc_taps(p), 1, 0, taps,
-                                   plane->taps, 0, channels, weights, cell);
-        fc_correlation correlation = {.taps = plane->taps, .offsets = offsets, .weights = weights,
+        fc_correlation correlation = {.taps = plane->taps, .offsets = job->offsets, .weights = weights,
                                       .accumulate = !forward && j > 0, .low = -INFINITY, .high = INFINITY};
+        const char *weight = at(job->operands->weight, k * fc_taps(p), p->dtype);
+        if (forward && cell == 1)
+            correlation.weights = weight;
+        else
+            kernels->pack_weight_lanes(weight, multiplier * fc_taps(p), 1, 0, job->taps, plane->taps, 0, channels, weights,
+                                       cell);
         if (forward && job->operands->bias) {
             const int64_t itself = 0;
             kernels->pack_weight_lanes(at(job->operands->bias, k, p->dtype), multiplier, 1, 0, &itself, 1, 0, channels, bias,
@@ -177,19 +178,30 @@ static void correlate_task(void *context, int64_t task, int thread)
             correlation.low = 0;
             correlation.high = job->operands->activation == FC_RELU6 ? 6 : INFINITY;
         }
+        const int64_t offset = forward ? image * out[0] + k * out[1] : image * in[0] + channel * in[1] + job->phase.offset;
+        char *target = (char *)at(forward ? job->operands->output : job->operands->input,
+                                  offset + z * grid_stride[0] + y0 * grid_stride[1], p->dtype);
+        if (forward && cell == 1 && width >= DIRECT_VECTORS * kernels->lanes) {
+            correlation.count = width;
+            for (int64_t y = 0; y < y1 - y0; y++) {
+                char *row = (char *)at(target, y * grid_stride[1], p->dtype);
+                kernels->correlate(&correlation, at(packed, y * plane->length[2], p->dtype), row);
+                if (job->operands->activation == FC_SILU)
+                    kernels->activate(FC_SILU, width, row, row);
+            }
+            continue;
+        }
         correlation.count = (y1 - y0 - 1) * plane->length[2] + width;
         (cell == 1 ? kernels->correlate : kernels->correlate_lanes)(&correlation, packed, results);
         if (!forward && j < multiplier - 1)
             continue;
         if (forward && job->operands->activation == FC_SILU)
             kernels->activate(FC_SILU, correlation.count * cell, results, results);
-        for (int64_t y = y0; y < y1; y++) {
-            const int64_t target = forward ? image * out[0] + k * out[1] : image * in[0] + channel * in[1] + job->phase.offset;
-            const int64_t line = target + z * grid_stride[0] + y * grid_stride[1];
-            kernels->scatter(grid_size, grid_stride, 0, width, channels, forward ? multiplier : 1,
-                             (char *)at(forward ? job->operands->output : job->operands->input, line, p->dtype),
-                             at(results, (y - y0) * plane->length[2] * cell, p->dtype), 1, cell);
-        }
+        if (cell == 1)
+            kernels->unpack_plane(y1 - y0, width, results, plane->length[2], target, grid_stride[1], grid_stride[2]);
+        else
+            kernels->unpack_plane_lanes(y1 - y0, width, results, plane->length[2], target, grid_stride[1], grid_stride[2],
+                                        channels, forward ? multiplier : 1);
     }
 }
 
@@ -213,9 +225,8 @@ static void weight_task(void *context, int64_t task, int thread)
     const int64_t channels = fc_smaller(cell, p->in_channels - channel);
 
     char *room = job->workspace + (size_t)thread * (job->room.total + (size_t)(multiplier * plane->taps * lanes * element));
-    int64_t *offsets = (int64_t *)(room + job->room.offsets);
+    const int64_t *offsets = job->offsets;
     char *packed = room + job->room.plane, *gradient = room + job->room.results, *sums = room + job->room.total;
-    tap_offsets(plane, offsets);
     memset(sums, 0, (size_t)(multiplier * plane->taps * lanes * element));
 
     int64_t in[5], out[5];
@@ -242,12 +253,22 @@ static void weight_task(void *context, int64_t task, int thread)
             &window, first, plane->length, at(job->operands->input, image * in[0] + channel * in[1], p->dtype), packed);
         for (int64_t j = 0; j < multiplier; j++) {
             char *sum = sums + j * plane->taps * lanes * element;
+            if (job->keep) { /* short rows: at the plane's pitch, as one */
+                kernels->pack_plane(&rows, first, (int64_t[3]){1, y1 - y0, plane->length[2]},
+                                    at(job->operands->output, image * out[0] + (channel * multiplier + j) * out[1], p->dtype),
+                                    gradient);
+                const int64_t count = (y1 - y0 - 1) * plane->length[2] + width, padded = fc_round_up(count, lanes);
+                memset(gradient + count * element, 0, (size_t)((padded - count) * element));
+                kernels->correlate_weights(plane->taps, offsets, padded, packed, gradient, job->keep, sum);
+                continue;
+            }
             for (int64_t y = y0; y < y1; y++) {
                 const int64_t line = image * out[0] + (channel * multiplier + j) * out[1];
                 const char *from = at(packed, (y - y0) * plane->length[2] * cell, p->dtype);
                 if (cell == 1) {
                     kernels->correlate_weights(plane->taps, offsets, width, from,
-                                               at(job->operands->output, line + z * out[2] + y * out[3], p->dtype), sum);
+                                               at(job->operands->output, line + z * out[2] + y * out[3], p->dtype), NULL,
+                                               sum);
                 } else {
                     kernels->pack_plane_lanes(&rows, (int64_t[3]){z, y, 0}, (int64_t[3]){1, 1, width},
                                               at(job->operands->output, line, p->dtype), gradient);
@@ -282,6 +303,29 @@ static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands, 
     return job;
 }
 
+/* Gives the job its workspace: what is shared is filled in, the rest is the threads'. */
+static void share(depthwise_job *job, char *workspace)
+{
+    int64_t *offsets = (int64_t *)workspace, *taps = offsets + job->plane.taps;
+    tap_offsets(&job->plane, offsets);
+    if (job->plan->pass == FC_INPUT_GRADIENT)
+        fc_phase_taps(&job->plan->problem, &job->phase, taps);
+    else
+        for (int64_t t = 0; t < job->plane.taps; t++)
+            taps[t] = t;
+    job->offsets = offsets;
+    job->taps = taps;
+    const int64_t width = job->plane.window.out[2], element = (int64_t)fc_element_bytes(job->plan->problem.dtype);
+    if (job->plan->pass == FC_WEIGHT_GRADIENT && job->plane.cell == 1 && width < DIRECT_VECTORS * job->kernels->lanes) {
+        char *keep = workspace + job->room.taps;
+        memset(keep, 0, job->room.shared - job->room.taps);
+        for (int64_t y = 0; y < job->plane.rows; y++)
+            memset(keep + y * job->plane.length[2] * element, 0xff, (size_t)(width * element));
+        job->keep = keep;
+    }
+    job->workspace = workspace + job->room.shared;
+}
+
 static size_t parts_bytes(const depthwise_job *job)
 {
     const fc_conv *p = &job->plan->problem;
@@ -298,18 +342,19 @@ static size_t workspace(const fc_plan *plan, int threads)
             fc_phase phase;
             if (!fc_phase_make(p, i, &phase))
                 continue;
-            const size_t bytes = make_job(plan, NULL, &phase.window).room.total;
+            const fc_room room = make_job(plan, NULL, &phase.window).room;
+            const size_t bytes = room.shared + room.total * (size_t)threads;
             most = bytes > most ? bytes : most;
         }
-        return most * (size_t)threads;
+        return most;
     }
     const fc_window window = fc_forward_window(p);
     const depthwise_job job = make_job(plan, NULL, &window);
     if (plan->pass == FC_FORWARD)
-        return job.room.total * (size_t)threads;
+        return job.room.shared + job.room.total * (size_t)threads;
     const size_t sums = (size_t)(p->out_channels / p->in_channels * job.plane.taps * lanes_of(plan)) *
                         fc_element_bytes(p->dtype);
-    return parts_bytes(&job) + (job.room.total + sums) * (size_t)threads;
+    return parts_bytes(&job) + job.room.shared + (job.room.total + sums) * (size_t)threads;
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
@@ -327,8 +372,8 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
             if (!fc_phase_make(p, i, &phase))
                 continue;
             depthwise_job job = make_job(plan, operands, &phase.window);
-            job.workspace = workspace;
             job.phase = phase;
+            share(&job, workspace);
             correlate_planes(&job, threads);
         }
         return;
@@ -336,7 +381,7 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     const fc_window window = fc_forward_window(p);
     depthwise_job job = make_job(plan, operands, &window);
     job.parts = workspace;
-    job.workspace = (char *)workspace + parts_bytes(&job);
+    share(&job, (char *)workspace + parts_bytes(&job));
     if (plan->pass == FC_FORWARD) {
         correlate_planes(&job, threads);
         return;

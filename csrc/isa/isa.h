@@ -111,12 +111,18 @@ typedef struct {
                        void *target);
     void (*pack_plane_lanes)(const fc_window *window, const int64_t first[3], const int64_t length[3], const void *source,
                              void *target);
+    /* `rows` of results, `pitch` cells apart, to where they belong. */
+    void (*unpack_plane)(int64_t rows, int64_t width, const void *source, int64_t pitch, void *target, int64_t row_stride,
+                         int64_t column_stride);
+    void (*unpack_plane_lanes)(int64_t rows, int64_t width, const void *source, int64_t pitch, void *target,
+                               int64_t row_stride, int64_t column_stride, int64_t channels, int64_t channel_stride);
     void (*correlate)(const fc_correlation *correlation, const void *plane, void *target);
     void (*correlate_lanes)(const fc_correlation *correlation, const void *plane, void *target);
     /* sums[tap][lane] += the sum over i < count of plane[offsets[tap] + i] * gradient[i]: of cells of one element, lane by
-     * lane in turn; of vectors, channel by channel. */
+     * lane in turn; of vectors, channel by channel.  keep: NULL, or a mask (all bits or none) of what of the plane counts, for
+     * rows that run on as one; then count is in whole vectors. */
     void (*correlate_weights)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
-                              const void *gradient, void *sums);
+                              const void *gradient, const void *keep, void *sums);
     void (*correlate_weights_lanes)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
                                     const void *gradient, void *sums);
 

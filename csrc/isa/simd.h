@@ -119,6 +119,11 @@ INLINE void store_first(real *p, vec v, int64_t n)
 #define EVERY_SECOND(l, s) (2 * (l) + (s))
 INLINE vec every_second(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 0)); }
 
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE real sum_lanes(vec v) { return _mm512_reduce_add_ps((__m512)v); }
+#elif VECTOR_BYTES == 64
+INLINE real sum_lanes(vec v) { return _mm512_reduce_add_pd((__m512d)v); }
+#else
 INLINE real sum_lanes(vec v)
 {
     real lanes[LANES] __attribute__((aligned(VECTOR_BYTES)));
@@ -128,3 +133,4 @@ INLINE real sum_lanes(vec v)
             lanes[i] += lanes[i + half];
     return lanes[0];
 }
+#endif
