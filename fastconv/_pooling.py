@@ -42,7 +42,11 @@ class Options:
         self.padding = check.integers(padding, dimensions, "padding", 0)
         self.dilation = check.integers(dilation, dimensions, "dilation", 1)
         self.count_padding = bool(count_include_pad)
-        self.divisor = 0 if divisor_override is None else check.integer(divisor_override, "divisor_override", 1)
+        self.divisor = 0  # none
+        if divisor_override is not None:
+            self.divisor = check.integer(divisor_override, "divisor_override", -(2**63))
+            if self.divisor == 0:
+                raise ValueError("divisor_override: expected an integer other than 0, got 0")
         size = self.shape[1:-1] if self.channels_last else self.shape[2:]
         channels = self.shape[-1] if self.channels_last else self.shape[1]
         out_size = check.pool_out_size(size, self.kernel, self.stride, self.padding, self.dilation, bool(ceil_mode))
@@ -163,7 +167,7 @@ def _check_indices(indices: Array, shape: Sizes, plane: int) -> Array:
         raise TypeError(f"indices: expected integers, got {indices.dtype}")
     if indices.shape != shape:
         raise ValueError(f"indices: expected the output's shape {shape}, got {indices.shape}")
-    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= plane):
+    if indices.size and (int(indices.min()) < -1 or int(indices.max()) >= plane):
         raise ValueError(
             f"indices: expected places in a plane of {plane}, got {int(indices.min())} to {int(indices.max())}"
         )

@@ -412,11 +412,11 @@ def run(find: Any, problem: Convolution, which: str, a: Arrays, layout: str = "c
 
 
 @functools.cache
-def expected(problem: Convolution, which: str, dtype: str, kind: str = "normal") -> np.ndarray:
+def expected(problem: Convolution, which: str, dtype: str, kind: str = "normal", **more: Any) -> np.ndarray:
     """Return what the reference makes of the arrays of `dtype`, in float64."""
     a = arrays(problem, dtype, kind)
     wide = [None if array is None else array.astype(np.float64) for array in (a.input, a.weight, a.bias, a.grad_output)]
-    return run(slow, problem, which, Arrays(*wide))
+    return run(slow, problem, which, Arrays(*wide), **more)
 
 
 def precision(dtype: str) -> np.dtype:
