@@ -62,7 +62,8 @@ def ready(array: Array, dtype: np.dtype[Any]) -> Array:
         flags = array.flags
         if flags.c_contiguous and flags.aligned:
             return array
-    return np.require(array, dtype, ["C", "A"])
+    with np.errstate(all="ignore"):
+        return np.require(array, dtype, ["C", "A"])
 
 
 def empty(shape: Sizes, dtype: np.dtype[Any]) -> Array:
@@ -108,12 +109,14 @@ def target(out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
 
 def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
     """The result as it was asked for: in ``out``, in the dtype of the arguments, without the batch of an unbatched call."""
-    if out is not None:
-        if result is not out:
+    if result is out:
+        return result
+    with np.errstate(all="ignore"):  # a float16 that overflows is infinite, and half of an ``out`` is never written
+        if out is not None:
             out[...] = result.reshape(shape)
-        return out
-    if result.dtype is not dtype:
-        result = result.astype(dtype)
+            return out
+        if result.dtype is not dtype:
+            result = result.astype(dtype)
     return result if result.shape == shape else result.reshape(shape)
 
 
