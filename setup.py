@@ -1,7 +1,7 @@
 """Builds the one extension, fastconv._core.
 
-Switches, from the environment: FASTCONV_OPENMP=0 builds without OpenMP (serial), FASTCONV_DEBUG=1 with assertions and debugging
-symbols, FASTCONV_SANITIZE=address,undefined with sanitizers.
+Switches, from the environment: FASTCONV_OPENMP=0 builds without OpenMP (serial), FASTCONV_DEBUG=1 with assertions and
+debugging symbols, FASTCONV_SANITIZE=address,undefined with sanitizers.
 """
 
 import os
@@ -34,6 +34,10 @@ if SANITIZE:
 class BuildWithOpenMP(build_ext):
     """Adds OpenMP where the compiler can build and link it; without it the extension runs on one thread and says so."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.force = True  # an object's age does not tell with which compiler and switches it was built
+
     def build_extensions(self) -> None:
         if OPENMP and self.has_openmp():
             for extension in self.extensions:
@@ -44,18 +48,19 @@ class BuildWithOpenMP(build_ext):
     def has_openmp(self) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             source, program = Path(folder, "openmp.c"), Path(folder, "openmp")
-            source.write_text("extern int omp_get_max_threads(void);\nint main(void) { return !omp_get_max_threads(); }\n")
+            source.write_text("extern int omp_get_max_threads(void); int main(void) { return !omp_get_max_threads(); }")
             command = [*self.compiler.linker_exe, "-fopenmp", str(source), "-o", str(program)]
             return subprocess.run(command, capture_output=True).returncode == 0
 
 
 sources = sorted(str(path) for path in Path("csrc").rglob("*.c"))
 headers = sorted(str(path) for pattern in ("*.h", "*.inc", "*.def") for path in Path("csrc").rglob(pattern))
+includes = sorted(str(path) for path in Path("fastconv").glob("*.pxi"))
 core = Extension(
     "fastconv._core",
     ["fastconv/_core.pyx", *sources],
     include_dirs=["csrc"],
-    depends=headers,
+    depends=[*headers, *includes],
     extra_compile_args=compile_flags,
     extra_link_args=link_flags,
 )

@@ -10,14 +10,14 @@ from . import _core
 from . import _validate as check
 from ._validate import FLOAT16, FLOAT32, Array, Sizes
 
-FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT = range(3)  # as fc_pass
+FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT = 0, 1, 2  # as fc_pass
 
 
 class PackedWeight:
     """A snapshot of a weight, kept in the form that each algorithm reads fastest.
 
-    Forward convolutions take it wherever they take a weight.  A packed form is made at the first use by an algorithm and kept,
-    which saves the packing of every later call; changes of the original array after this are not seen.
+    Forward convolutions take it wherever they take a weight. A packed form is made at the first use by an algorithm and
+    kept, which saves the packing of every later call; changes of the original array after this are not seen.
 
     Parameters
     ----------
@@ -50,12 +50,14 @@ class PackedWeight:
     @property
     def shape(self) -> Sizes:
         """The weight's shape."""
-        return self.array.shape
+        shape: Sizes = self.array.shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The weight's dtype."""
-        return self.array.dtype
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
 
     def __repr__(self) -> str:
         return f"PackedWeight(shape={self.shape}, dtype={self.dtype})"

@@ -4,7 +4,7 @@ cdef bytes preferred_algorithm  # kept alive for C
 
 
 def compiler():
-    return FC_COMPILER.decode()
+    return FC_COMPILER.decode().strip()
 
 
 def has_openmp():

@@ -10,14 +10,25 @@ from . import _core
 from . import _validate as check
 from ._validate import FLOAT16, FLOAT32, Array, Sizes
 
-MAXIMUM, AVERAGE = range(2)  # as fc_pooling
+MAXIMUM, AVERAGE = 0, 1  # as fc_pooling
 INT64 = np.dtype(np.int64)
 
 
 class Options:
     """The options of one pool, checked against the input's shape."""
 
-    __slots__ = ("channels_last", "count_padding", "dilation", "divisor", "kernel", "kind", "out_shape", "padding", "shape", "stride")
+    __slots__ = (
+        "channels_last",
+        "count_padding",
+        "dilation",
+        "divisor",
+        "kernel",
+        "kind",
+        "out_shape",
+        "padding",
+        "shape",
+        "stride",
+    )
 
     def __init__(
         self,
@@ -131,8 +142,9 @@ def average_pool(
 ) -> Array:
     """avg_pool1d, avg_pool2d and avg_pool3d."""
     x = check.as_array(input, "input")
+    padded, divisor = count_include_pad, divisor_override
     options = Options(
-        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override, layout
+        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, padded, divisor, layout
     )
     result: Array = _pool(options, x, out, False)
     return result
@@ -210,7 +222,8 @@ def average_pool_backward(
 ) -> Array:
     """avg_pool1d_backward, avg_pool2d_backward and avg_pool3d_backward."""
     dy, x = check.as_array(grad_output, "grad_output"), check.as_array(input, "input")
+    padded, divisor = count_include_pad, divisor_override
     options = Options(
-        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override, layout
+        AVERAGE, dimensions, x.shape, kernel_size, stride, padding, 1, ceil_mode, padded, divisor, layout
     )
     return _backward(options, dy, x, None, out)

@@ -1,4 +1,4 @@
-"""Everything that can fail by the user's fault: arguments to arrays and tuples of integers, or the exception that says why not.
+"""Everything that can fail by the user's fault: arguments to arrays and tuples, or the exception that says why not.
 
 The engine sees only what has passed here.  Every message names the argument, what was expected and what came.
 """
@@ -94,21 +94,22 @@ def check_out(out: Any, shape: Sizes, dtype: np.dtype[Any], inputs: Iterable[Arr
 
 
 def _overlap(a: Array, b: Array) -> bool:
+    work: Any = 10_000  # as much as the smallest calls; NumPy's stubs know only 0 and -1
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=work)
     except np.exceptions.TooHardError:
         return True
 
 
 def target(out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
-    """Where the engine writes: ``out`` itself, or a new array where it is absent or of another dtype or layout in memory."""
+    """Where the engine writes: ``out``, or a new array where it is absent or of another dtype or layout in memory."""
     if out is not None and out.dtype is dtype and out.flags.carray:
         return out
     return empty(shape, dtype)
 
 
 def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]) -> Array:
-    """The result as it was asked for: in ``out``, in the dtype of the arguments, without the batch of an unbatched call."""
+    """The result as it was asked for: in ``out``, of the arguments' dtype, without the batch of an unbatched call."""
     if result is out:
         return result
     with np.errstate(all="ignore"):  # a float16 that overflows is infinite, and half of an ``out`` is never written
@@ -157,7 +158,7 @@ def integers(value: Any, dimensions: int, name: str, least: int) -> Sizes:
 
 
 def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple[Sizes, Sizes]:
-    """Padding before and after, from an integer, one a dimension, "valid", "same" or a (before, after) pair a dimension."""
+    """Padding before and after, from an integer, one a dimension, "valid", "same" or a pair a dimension."""
     dimensions = len(kernel)
     if type(value) is int and 0 <= value <= _LARGEST:
         both = (value,) * dimensions
@@ -172,7 +173,8 @@ def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         before = tuple(size // 2 for size in total)
         return before, tuple(size - first for size, first in zip(total, before, strict=True))
-    if isinstance(value, (Sequence, np.ndarray)) and len(value) and all(isinstance(v, (Sequence, np.ndarray)) for v in value):
+    several = isinstance(value, (Sequence, np.ndarray)) and len(value)
+    if several and all(isinstance(pair, (Sequence, np.ndarray)) for pair in value):
         if len(value) != dimensions or any(len(pair) != 2 for pair in value):
             raise ValueError(f"padding: expected {dimensions} pairs (before, after), got {value!r}")
         pairs = [(integer(first, "padding", 0), integer(last, "padding", 0)) for first, last in value]
@@ -238,7 +240,8 @@ def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int) -> N
     """That the weight fits the input's channels and the groups."""
     if len(shape) != dimensions + 2:
         raise ValueError(
-            f"weight: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], got shape {shape}"
+            f"weight: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], "
+            f"got shape {shape}"
         )
     if 0 in shape:
         raise ValueError(f"weight: expected every size to be at least 1, got shape {shape}")
@@ -279,7 +282,7 @@ def conv_out_size(
 def pool_out_size(
     size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Sizes:
-    """The spatial shape of a pool's output: PyTorch's rule, by which the last window starts inside the input or before it."""
+    """The spatial shape of a pool's output; as in PyTorch the last window starts inside the input or before it."""
     result = []
     for i, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
         extent = d * (k - 1) + 1
@@ -291,7 +294,8 @@ def pool_out_size(
             out -= 1
         if room < 0 and not ceil_mode or out < 1:
             raise ValueError(
-                f"kernel_size: expected a kernel that fits the padded input of {i + 2 * p}, got {k} with dilation {d}: {extent}"
+                f"kernel_size: expected a kernel that fits the padded input of {i + 2 * p}, "
+                f"got {k} with dilation {d}: {extent}"
             )
         result.append(out)
     return tuple(result)

@@ -110,7 +110,7 @@ def conv2d(
     Returns
     -------
     array [batch, out_channels, out_height, out_width] or [out_channels, out_height, out_width]
-        With ``out_height = (height + padding - dilation * (kernel_height - 1) - 1) // stride + 1``, of the promoted dtype;
+        ``out_height = (height + padding - dilation * (kernel_height - 1) - 1) // stride + 1``, of the promoted dtype;
         float16 is computed in float32.
 
     Raises

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import _convolution, _pooling
-from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, Options
 from . import _validate as check
+from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, Options
 from ._validate import FLOAT16, FLOAT32, Array, Sizes
 
 __all__ = [
@@ -74,7 +74,8 @@ def _backward(
     need_x, need_w, need_b = (bool(need) for need in _three(needs, "needs"))
     need_b = need_b and b is not None
     out_x, out_w, out_b = (None, None, None) if out is None else _three(out, "out")
-    _check_outs(((out_x, x.shape, need_x), (out_w, w.shape, need_w), (out_b, (w.shape[0],), need_b)), dtype, (dy, x, w, b))
+    wanted = ((out_x, x.shape, need_x), (out_w, w.shape, need_w), (out_b, (w.shape[0],), need_b))
+    _check_outs(wanted, dtype, (dy, x, w, b))
     for which, need in ((INPUT_GRADIENT, need_x), (WEIGHT_GRADIENT, need_w)):
         if need:
             options.check_algorithm(which, shape, w.shape, name)

@@ -243,7 +243,7 @@ def available_isas() -> tuple[str, ...]:
 
 @contextmanager
 def forced_isa(name: str) -> Iterator[None]:
-    """Within this context the whole process uses an instruction set; for tests and benchmarks, with no call under way."""
+    """The whole process uses an instruction set here; for tests and benchmarks, with no call under way."""
     before = _core.isa()
     if not _core.use_isa(name):
         raise ValueError(f"name: expected one of {', '.join(_core.available_isas())}, got {name!r}")
@@ -288,7 +288,8 @@ class Explanation:
         lines = [f"{self.problem}: {self.algorithm} on {self.isa}, workspace {self.workspace_bytes / 2**20:.2f} MB"]
         for candidate in self.candidates:
             mark = "*" if candidate.algorithm == self.algorithm else " "
-            said = f"no: {candidate.reason}" if candidate.cost is None else f"about {candidate.cost / 1000:.1f} us of one thread"
+            cost = candidate.cost
+            said = f"no: {candidate.reason}" if cost is None else f"about {cost / 1000:.1f} us of one thread"
             lines.append(f" {mark} {candidate.algorithm:<12} {said}")
         return "\n".join(lines)
 
