@@ -55,7 +55,7 @@ class BuildWithOpenMP(build_ext):
 
 sources = sorted(str(path) for path in Path("csrc").rglob("*.c"))
 headers = sorted(str(path) for pattern in ("*.h", "*.inc", "*.def") for path in Path("csrc").rglob(pattern))
-includes = sorted(str(path) for path in Path("fastconv").glob("*.pxi"))
+includes = sorted(str(path) for path in Path("fastconv").glob("*.px[di]"))
 core = Extension(
     "fastconv._core",
     ["fastconv/_core.pyx", *sources],

@@ -119,10 +119,6 @@ static double now_milliseconds(void)
 
 static fc_status run_plan(const fc_plan *plan, const fc_operands *operands, int threads)
 {
-    if (plan->pass == FC_INPUT_GRADIENT && !weight_is_finite(plan, operands->weight)) {
-        fc_algo_direct.run(plan, operands, NULL, threads);
-        return FC_OK;
-    }
     const size_t packed_bytes = operands->packed ? 0 : plan->packed_bytes;
     const size_t packed_room = (size_t)fc_round_up((int64_t)packed_bytes, 128);
     const size_t bytes = packed_room + (plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0);
@@ -141,12 +137,17 @@ static fc_status run_plan(const fc_plan *plan, const fc_operands *operands, int 
 
 fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads)
 {
+    fc_plan direct;
     threads = useful_threads(plan, threads);
-    if (!verbose)
-        return run_plan(plan, operands, threads);
-    const double begin = now_milliseconds();
+    const double begin = verbose ? now_milliseconds() : 0;
+    if (plan->pass == FC_INPUT_GRADIENT && !weight_is_finite(plan, operands->weight)) {
+        direct = *plan;
+        direct.algorithm = &fc_algo_direct;
+        plan = &direct;
+    }
     const fc_status status = run_plan(plan, operands, threads);
-    report(plan, threads, now_milliseconds() - begin);
+    if (verbose)
+        report(plan, threads, now_milliseconds() - begin);
     return status;
 }
 

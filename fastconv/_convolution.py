@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _core
 from . import _validate as check
-from ._validate import FLOAT16, FLOAT32, Array, Sizes
+from ._validate import AUTO, CHANNELS_FIRST, FLOAT16, FLOAT32, Array, Sizes
 
 FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT = 0, 1, 2  # as fc_pass
 
@@ -84,6 +84,7 @@ class Options:
         dilation: Any,
         groups: Any,
         channels_last: bool,
+        weight_name: str = "weight",
     ) -> None:
         """``input_shape`` has a batch."""
         dimensions = len(input_shape) - 2
@@ -92,11 +93,11 @@ class Options:
         self.dilation = check.integers(dilation, dimensions, "dilation", 1)
         self.groups = check.integer(groups, "groups", 1)
         channels = input_shape[-1] if channels_last else input_shape[1]
-        check.check_weight(weight_shape, dimensions, channels, self.groups)
+        check.check_weight(weight_shape, dimensions, channels, self.groups, weight_name)
         kernel = weight_shape[2:]
         self.before, self.after = check.paddings(padding, kernel, self.stride, self.dilation)
         size = input_shape[1:-1] if channels_last else input_shape[2:]
-        out_size = check.conv_out_size(size, kernel, self.stride, self.before, self.after, self.dilation)
+        out_size = check.conv_out_size(size, kernel, self.stride, self.before, self.after, self.dilation, weight_name)
         self.out_shape = check.output_shape(input_shape[0], weight_shape[0], out_size, channels_last)
 
     def run(
@@ -189,8 +190,8 @@ def forward(
     dtype = x.dtype
     if dtype is not FLOAT32 or w.dtype is not FLOAT32 or (b is not None and b.dtype is not FLOAT32):
         dtype = check.common_dtype((("input", x), ("weight", w), ("bias", b)))
-    channels_last = layout != "channels_first" and check.is_channels_last(layout)
-    name = None if algorithm == "auto" else check.algorithm_name(algorithm)
+    channels_last = layout is not CHANNELS_FIRST and check.is_channels_last(layout)
+    name = None if algorithm is AUTO else check.algorithm_name(algorithm)
     code = 0 if activation is None else check.activation_code(activation)
 
     shape = x.shape

@@ -5,94 +5,9 @@ Arrays come as C-contiguous, aligned, native float32 or float64 of the same dtyp
 refused by then.  A status becomes MemoryError; a refusal by an algorithm is returned as its reason.
 """
 from libc.stdint cimport int64_t
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
-
-cdef extern from "fastconv.h" nogil:
-    ctypedef enum fc_status: FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED
-    ctypedef enum fc_dtype: FC_FLOAT32, FC_FLOAT64
-    ctypedef enum fc_layout: FC_CHANNELS_FIRST, FC_CHANNELS_LAST
-    ctypedef enum fc_pass: FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT
-    ctypedef enum fc_activation: FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU
-    ctypedef enum fc_pooling: FC_MAX_POOL, FC_AVERAGE_POOL
-    ctypedef struct fc_conv:
-        fc_dtype dtype
-        fc_layout layout
-        int64_t batch, groups, in_channels, out_channels
-        int64_t in_size[3]
-        int64_t kernel[3]
-        int64_t out_size[3]
-        int64_t stride[3]
-        int64_t dilation[3]
-        int64_t padding[3]
-    ctypedef struct fc_pool:
-        fc_dtype dtype
-        fc_layout layout
-        fc_pooling kind
-        int64_t batch, channels
-        int64_t in_size[3]
-        int64_t kernel[3]
-        int64_t out_size[3]
-        int64_t stride[3]
-        int64_t dilation[3]
-        int64_t padding[3]
-        int count_padding
-        int64_t divisor
-    ctypedef struct fc_operands:
-        void *input
-        void *weight
-        void *output
-        const void *bias
-        const void *packed
-        fc_activation activation
-    ctypedef struct fc_plan:
-        size_t packed_bytes
-    ctypedef struct fc_sgd:
-        double learning_rate, momentum, weight_decay
-        int nesterov
-    ctypedef struct fc_adam:
-        double learning_rate, beta1, beta2, epsilon, weight_decay
-        int decoupled
-        int64_t step
-    fc_status fc_plan_make(fc_plan *, const fc_conv *, fc_pass, const char *algorithm, const char **reason)
-    fc_status fc_plan_run(const fc_plan *, const fc_operands *, int threads)
-    fc_status fc_plan_pack(const fc_plan *, const void *weight, void *packed, int threads)
-    size_t fc_plan_workspace(const fc_plan *, int threads)
-    const char *fc_plan_algorithm(const fc_plan *)
-    int fc_algorithm_count()
-    const char *fc_algorithm_name(int)
-    const char *fc_algorithm_candidate(int, const fc_conv *, fc_pass, double *cost)
-    void fc_prefer_algorithm(const char *)
-    void fc_set_verbose(int)
-    fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
-    fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
-    void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
-    void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)
-    void fc_softmax(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
-    fc_status fc_cross_entropy(fc_dtype, int64_t, int64_t, int64_t, const void *, const int64_t *, void *, double,
-                               double *loss, int threads)
-    void fc_channel_sum(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
-    void fc_sgd_step(fc_dtype, const fc_sgd *, int64_t, void *, const void *, void *, int threads)
-    void fc_adam_step(fc_dtype, const fc_adam *, int64_t, void *, const void *, void *, void *, int threads)
-    int fc_isa_count()
-    const char *fc_isa_name(int)
-    int fc_isa_available(int)
-    const char *fc_isa_current()
-    fc_status fc_isa_use(const char *)
-    double fc_measure_peak(fc_dtype, int threads)
-    int fc_has_openmp()
-    int fc_after_fork()
-    void fc_set_threads(int)
-    void fc_set_threads_here(int)
-    int fc_threads_here()
-    void fc_set_thread_limit(int)
-    int fc_threads()
-    void *fc_acquire(size_t)
-    void fc_release(void *, size_t)
-    void fc_set_cache_limit(size_t)
-    size_t fc_cache_limit()
-    size_t fc_cache_bytes()
-    void fc_empty_cache()
 
 cdef extern from *:
     """
@@ -149,6 +64,11 @@ cdef class Array:
         return self.view.len // (4 if self.view.itemsize == 4 else 8)
 
 
+cdef inline const char *text(bytes value) noexcept:
+    """Of the object, which must live on; NULL for None."""
+    return NULL if value is None else PyBytes_AS_STRING(value)
+
+
 cdef inline void spatial(int64_t *target, const Py_ssize_t *sizes, int dimensions) noexcept:
     """Three sizes from one to three, ones in front."""
     cdef int d
@@ -181,10 +101,10 @@ cdef void fill_conv(fc_conv *problem, fc_dtype dtype, const Py_ssize_t *input, c
 
 
 def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding, tuple dilation, int64_t groups,
-             bint channels_last, algorithm, int activation, dict packed_forms):
+             bint channels_last, bytes algorithm, int activation, dict packed_forms):
     """Run one pass of a convolution; the array of that pass's result is written.
 
-    algorithm: bytes, or None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
+    algorithm: None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
     Returns None, or the reason why the algorithm cannot.
     """
     cdef Array x = Array(input, pass_ == FC_INPUT_GRADIENT), w = Array(weight, pass_ == FC_WEIGHT_GRADIENT)
@@ -192,7 +112,7 @@ def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding
     cdef fc_conv problem
     cdef fc_plan plan
     cdef fc_operands operands
-    cdef const char *name = NULL if algorithm is None else <const char *>algorithm
+    cdef const char *name = text(algorithm)
     cdef const char *reason
     cdef fc_status status
     cdef int threads = fc_threads()
@@ -225,13 +145,13 @@ def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding
 
 
 def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple stride, tuple padding, tuple dilation,
-            int64_t groups, bint channels_last, algorithm):
+            int64_t groups, bint channels_last, bytes algorithm):
     """(algorithm or None, workspace bytes, [(name, cost in ns or None, reason or None), ...]) of shapes with a batch."""
     cdef Py_ssize_t shapes[15]
     cdef fc_conv problem
     cdef fc_plan plan
     cdef const char *reason
-    cdef const char *name = NULL if algorithm is None else <const char *>algorithm
+    cdef const char *name = text(algorithm)
     cdef double cost
     cdef int i, length = len(input)
     for i in range(length):

@@ -18,7 +18,7 @@ def algorithms():
 def prefer_algorithm(str name):
     global preferred_algorithm
     preferred_algorithm = None if name is None else name.encode()
-    fc_prefer_algorithm(NULL if name is None else <const char *>preferred_algorithm)
+    fc_prefer_algorithm(text(preferred_algorithm))
 
 
 def set_verbose(bint verbose):
@@ -39,8 +39,8 @@ def isa():
 
 def use_isa(str name):
     """Use an instruction set, the best one for None.  Returns whether this build and this CPU have it."""
-    cdef bytes encoded = b"" if name is None else name.encode()
-    return fc_isa_use(NULL if name is None else <const char *>encoded) == FC_OK
+    cdef bytes encoded = None if name is None else name.encode()
+    return fc_isa_use(text(encoded)) == FC_OK
 
 
 def measure_peak(str dtype, int threads):

@@ -52,7 +52,8 @@ class Options:
         self.stride = self.kernel if without else check.integers(stride, dimensions, "stride", 1)
         self.padding = check.integers(padding, dimensions, "padding", 0)
         self.dilation = check.integers(dilation, dimensions, "dilation", 1)
-        self.count_padding = bool(count_include_pad)
+        self.count_padding = check.flag(count_include_pad, "count_include_pad")
+        ceil = check.flag(ceil_mode, "ceil_mode")
         self.divisor = 0  # none
         if divisor_override is not None:
             self.divisor = check.integer(divisor_override, "divisor_override", -(2**63))
@@ -60,7 +61,10 @@ class Options:
                 raise ValueError("divisor_override: expected an integer other than 0, got 0")
         size = self.shape[1:-1] if self.channels_last else self.shape[2:]
         channels = self.shape[-1] if self.channels_last else self.shape[1]
-        out_size = check.pool_out_size(size, self.kernel, self.stride, self.padding, self.dilation, bool(ceil_mode))
+        out_size = check.pool_out_size(size, self.kernel, self.stride, self.padding, self.dilation, ceil)
+        if ceil:  # the last taps may lie beyond the padding, however many they are
+            padded = zip(self.kernel, size, self.padding, self.dilation, strict=True)
+            self.kernel = tuple(min(k, (i + 2 * p - 1) // d + 1) for k, i, p, d in padded)
         self.out_shape = check.output_shape(self.shape[0], channels, out_size, self.channels_last)
 
     def arguments(self) -> tuple[Any, ...]:
@@ -83,15 +87,20 @@ class Options:
 
 
 def _pool(options: Options, x: Array, out: Any, return_indices: bool) -> Any:
-    dtype = check.common_dtype([("input", x)], integers=False)
+    dtype = x.dtype
+    if dtype is not FLOAT32:
+        dtype = check.common_dtype([("input", x)], integers=False)
     out_shape = options.out_shape if x.ndim == len(options.shape) else options.out_shape[1:]
     out_indices = None
     if return_indices and out is not None:
-        if not isinstance(out, (tuple, list)) or len(out) != 2:
+        if not isinstance(out, (tuple, list)):
             raise TypeError(f"out: expected a pair of arrays for values and indices, got {type(out).__name__}")
+        if len(out) != 2:
+            raise ValueError(f"out: expected a pair of arrays for values and indices, got {len(out)}")
         out, out_indices = out
+        check.check_out(out, out_shape, dtype, (x,), "out[0]")
         check.check_out(out_indices, out_shape, INT64, (x, out), "out[1]")
-    if out is not None:
+    elif out is not None:
         check.check_out(out, out_shape, dtype, (x,))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.target(out, out_shape, compute)
@@ -125,7 +134,7 @@ def max_pool(
     options = Options(
         MAXIMUM, dimensions, x.shape, kernel_size, stride, padding, dilation, ceil_mode, True, None, layout
     )
-    return _pool(options, x, out, bool(return_indices))
+    return _pool(options, x, out, check.flag(return_indices, "return_indices"))
 
 
 def average_pool(

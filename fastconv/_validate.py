@@ -16,6 +16,8 @@ from . import _core
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 _FLOATS = {dtype.itemsize: dtype for dtype in (FLOAT16, FLOAT32, FLOAT64)}
 _LARGEST = 2**63 - 1
+_LARGEST_OPTION = 2**31 - 1  # as of PyTorch's pools; the engine adds and multiplies options without a look
+_LARGEST_PLANE = 2**56  # of a padded input, whose bytes the engine counts in vectors
 _RECYCLED_BYTES = 1 << 20  # as in csrc/memory.c
 
 Array = np.ndarray[Any, Any]
@@ -33,6 +35,8 @@ def as_array(value: Any, name: str) -> Array:
         raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
     try:
         return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise TypeError(f"{name}: {type(value).__name__} does not convert to a NumPy array: {error}") from error
 
@@ -43,6 +47,7 @@ def common_dtype(arrays: Sequence[tuple[str, Array | None]], integers: bool = Tr
     for name, array in arrays:
         if array is None:
             continue
+        check_size(array.shape, name)
         kind = array.dtype.kind
         if kind == "f" and array.dtype.itemsize in _FLOATS:
             floats.append(_FLOATS[array.dtype.itemsize])  # native, and one object each: compared by identity
@@ -70,24 +75,28 @@ def empty(shape: Sizes, dtype: np.dtype[Any]) -> Array:
     """A new array; of 1 MB and more from the recycling pool."""
     size = dtype.itemsize
     for length in shape:
-        size *= length
+        size *= length or 1
     if size < _RECYCLED_BYTES:
         return np.empty(shape, dtype)
     if size > _LARGEST:
         raise ValueError(f"output: expected a size that fits 63 bits, got shape {shape} of {dtype}: {size} bytes")
+    if 0 in shape:
+        return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, _core.Block(size))  # type: ignore[arg-type]
 
 
 def check_out(out: Any, shape: Sizes, dtype: np.dtype[Any], inputs: Iterable[Array | None], name: str = "out") -> None:
-    """That ``out`` can take the result: array, dtype, shape, writeable, apart from the inputs."""
+    """That ``out`` can take the result: array, dtype in any byte order, shape, writeable, apart from the inputs."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name}: expected an array, got {type(out).__name__}")
-    if out.dtype != dtype:
+    if out.dtype is not dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
+    if any(step == 0 and length > 1 for step, length in zip(out.strides, shape, strict=True)):
+        raise ValueError(f"{name}: expected memory of its own for every element, got strides {out.strides}")
     for array in inputs:
         if array is not None and _overlap(out, array):
             raise ValueError(f"{name}: expected memory of its own, got an array that overlaps an input")
@@ -114,7 +123,7 @@ def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]
         return result
     with np.errstate(all="ignore"):  # a float16 that overflows is infinite, and half of an ``out`` is never written
         if out is not None:
-            out[...] = result.reshape(shape)
+            np.asarray(out)[...] = result.reshape(shape)  # whatever a subclass makes of an assignment
             return out
         if result.dtype is not dtype:
             result = result.astype(dtype)
@@ -125,11 +134,26 @@ def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to print the longest ones
+        return f"an integer of {value.bit_length()} bits"
     return f"{value!r}" if isinstance(value, (int, float, str, bytes, type(None))) else type(value).__name__
 
 
-def integer(value: Any, name: str, least: int) -> int:
-    """An integer of at least ``least``."""
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {_kind(value)}")
+    return bool(value)
+
+
+def integer(value: Any, name: str, least: int, most: int = _LARGEST) -> int:
+    """An integer from ``least`` to ``most``."""
     if type(value) is not int:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name}: expected an integer, got {value}")
@@ -138,29 +162,28 @@ def integer(value: Any, name: str, least: int) -> int:
         except TypeError:
             raise TypeError(f"{name}: expected an integer, got {_kind(value)}") from None
     if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
-    if value > _LARGEST:
-        raise ValueError(f"{name}: expected an integer of 63 bits, got {value}")
+        raise ValueError(f"{name}: expected at least {least}, got {_kind(value)}")
+    if value > most:
+        raise ValueError(f"{name}: expected at most {most}, got {_kind(value)}")
     return int(value)
 
 
 def integers(value: Any, dimensions: int, name: str, least: int) -> Sizes:
     """One integer a dimension, from an integer for all or a sequence of one or of ``dimensions``."""
-    if type(value) is int and least <= value <= _LARGEST:
+    if type(value) is int and least <= value <= _LARGEST_OPTION:
         return (value,) * dimensions
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        return (integer(value, name, least),) * dimensions
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return (integer(value.item(), name, least),) * dimensions
+    if not _is_sequence(value):
+        return (integer(value, name, least, _LARGEST_OPTION),) * dimensions
     if len(value) not in (1, dimensions):
         raise ValueError(f"{name}: expected an integer or {dimensions} of them, got {len(value)}")
-    return tuple(integer(item, name, least) for item in value) * (dimensions if len(value) == 1 else 1)
+    sizes = tuple(integer(item, name, least, _LARGEST_OPTION) for item in value)
+    return sizes if len(sizes) == dimensions else sizes * dimensions
 
 
 def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple[Sizes, Sizes]:
     """Padding before and after, from an integer, one a dimension, "valid", "same" or a pair a dimension."""
     dimensions = len(kernel)
-    if type(value) is int and 0 <= value <= _LARGEST:
+    if type(value) is int and 0 <= value <= _LARGEST_OPTION:
         both = (value,) * dimensions
         return both, both
     if isinstance(value, str):
@@ -173,25 +196,26 @@ def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         before = tuple(size // 2 for size in total)
         return before, tuple(size - first for size, first in zip(total, before, strict=True))
-    several = isinstance(value, (Sequence, np.ndarray)) and len(value)
-    if several and all(isinstance(pair, (Sequence, np.ndarray)) for pair in value):
+    if _is_sequence(value) and len(value) and all(map(_is_sequence, value)):
         if len(value) != dimensions or any(len(pair) != 2 for pair in value):
             raise ValueError(f"padding: expected {dimensions} pairs (before, after), got {value!r}")
-        pairs = [(integer(first, "padding", 0), integer(last, "padding", 0)) for first, last in value]
-        return tuple(first for first, _ in pairs), tuple(last for _, last in pairs)
+        before, after = zip(*(integers(pair, 2, "padding", 0) for pair in value), strict=True)
+        return before, after
     both = integers(value, dimensions, "padding", 0)
     return both, both
 
 
+# The defaults, which the shortest road compares by identity: what came need not be a string at all.
+CHANNELS_FIRST, AUTO = "channels_first", "auto"
+
+
 def is_channels_last(layout: Any) -> bool:
     """Whether the layout is channels last."""
-    if layout == "channels_first":
-        return False
-    if layout == "channels_last":
-        return True
     if not isinstance(layout, str):
         raise TypeError(f'layout: expected "channels_first" or "channels_last", got {_kind(layout)}')
-    raise ValueError(f'layout: expected "channels_first" or "channels_last", got {layout!r}')
+    if layout not in (CHANNELS_FIRST, "channels_last"):
+        raise ValueError(f'layout: expected "channels_first" or "channels_last", got {layout!r}')
+    return layout != CHANNELS_FIRST
 
 
 _ALGORITHMS = {name: name.encode() for name in _core.algorithms()}
@@ -200,10 +224,10 @@ _ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2, "silu": 3}  # as fc_activation
 
 def algorithm_name(algorithm: Any) -> bytes | None:
     """The algorithm for the engine; None: its choice."""
-    if algorithm == "auto":
-        return None
     if not isinstance(algorithm, str):
         raise TypeError(f"algorithm: expected a string, got {_kind(algorithm)}")
+    if algorithm == AUTO:
+        return None
     if algorithm not in _ALGORITHMS:
         raise ValueError(f'algorithm: expected "auto" or one of {", ".join(_ALGORITHMS)}, got {algorithm!r}')
     return _ALGORITHMS[algorithm]
@@ -236,22 +260,22 @@ def batched(shape: Sizes, dimensions: int, name: str, channels_last: bool) -> Si
     return shape
 
 
-def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int) -> None:
+def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int, name: str) -> None:
     """That the weight fits the input's channels and the groups."""
     if len(shape) != dimensions + 2:
         raise ValueError(
-            f"weight: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], "
+            f"{name}: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], "
             f"got shape {shape}"
         )
     if 0 in shape:
-        raise ValueError(f"weight: expected every size to be at least 1, got shape {shape}")
+        raise ValueError(f"{name}: expected every size to be at least 1, got shape {shape}")
     if channels % groups or shape[0] % groups:
         raise ValueError(
             f"groups: expected a divisor of {channels} input and {shape[0]} output channels, got {groups}"
         )
     if shape[1] * groups != channels:
         raise ValueError(
-            f"weight: expected {channels // groups} input channels ({channels} of the input / {groups} groups), "
+            f"{name}: expected {channels // groups} input channels ({channels} of the input / {groups} groups), "
             f"got {shape[1]} in shape {shape}"
         )
 
@@ -262,20 +286,25 @@ def check_bias(bias: Array, out_channels: int) -> None:
         raise ValueError(f"bias: expected shape ({out_channels},), got {bias.shape}")
 
 
+def _check_plane(plane: int) -> None:
+    if plane > _LARGEST_PLANE:
+        raise ValueError(f"padding: expected a padded input of at most 2**56 elements a plane, got {plane}")
+
+
 def conv_out_size(
-    size: Sizes, kernel: Sizes, stride: Sizes, before: Sizes, after: Sizes, dilation: Sizes
+    size: Sizes, kernel: Sizes, stride: Sizes, before: Sizes, after: Sizes, dilation: Sizes, name: str
 ) -> Sizes:
-    """The spatial shape of a convolution's output."""
-    result = []
+    """The spatial shape of a convolution's output; ``name`` is the weight's."""
+    result, plane = [], 1
     for i, k, s, first, last, d in zip(size, kernel, stride, before, after, dilation, strict=True):
         padded, extent = i + first + last, d * (k - 1) + 1
-        if padded > _LARGEST:
-            raise ValueError(f"padding: expected a padded size of 63 bits, got {padded}")
+        plane *= padded
         if extent > padded:
             raise ValueError(
-                f"weight: expected a kernel that fits the padded input of {padded}, got {k} with dilation {d}: {extent}"
+                f"{name}: expected a kernel that fits the padded input of {padded}, got {k} with dilation {d}: {extent}"
             )
         result.append((padded - extent) // s + 1)
+    _check_plane(plane)
     return tuple(result)
 
 
@@ -283,21 +312,23 @@ def pool_out_size(
     size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Sizes:
     """The spatial shape of a pool's output; as in PyTorch the last window starts inside the input or before it."""
-    result = []
+    result, plane = [], 1
     for i, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        if p > k // 2:
+            raise ValueError(f"padding: expected at most half of the kernel_size of {k}, got {p}")
+        plane *= i + 2 * p
         extent = d * (k - 1) + 1
-        if p > extent // 2:
-            raise ValueError(f"padding: expected at most half of the kernel's extent of {extent}, got {p}")
         room = i + 2 * p - extent
         out = (room + (s - 1 if ceil_mode else 0)) // s + 1
         if ceil_mode and (out - 1) * s >= i + p:
             out -= 1
-        if room < 0 and not ceil_mode or out < 1:
+        if out < 1:
             raise ValueError(
                 f"kernel_size: expected a kernel that fits the padded input of {i + 2 * p}, "
                 f"got {k} with dilation {d}: {extent}"
             )
         result.append(out)
+    _check_plane(plane)
     return tuple(result)
 
 
@@ -310,6 +341,6 @@ def check_size(shape: Sizes, name: str) -> None:
     """That an array of float64 of the shape would have a size that 63 bits hold."""
     size = 8
     for length in shape:
-        size *= length
+        size *= length or 1  # NumPy makes none either where the batch is 0
     if size > _LARGEST:
         raise ValueError(f"{name}: expected a product of sizes that fits 63 bits, got shape {shape}")

@@ -71,7 +71,7 @@ def _backward(
     if b is not None:
         check.check_bias(b, w.shape[0])
     _check_grad_output(dy, options.out_shape if x.ndim == len(shape) else options.out_shape[1:])
-    need_x, need_w, need_b = (bool(need) for need in _three(needs, "needs"))
+    need_x, need_w, need_b = (check.flag(need, "needs") for need in _three(needs, "needs"))
     need_b = need_b and b is not None
     out_x, out_w, out_b = (None, None, None) if out is None else _three(out, "out")
     wanted = ((out_x, x.shape, need_x), (out_w, w.shape, need_w), (out_b, (w.shape[0],), need_b))
@@ -164,7 +164,7 @@ def _weight(
     dtype = check.common_dtype((("input", x), ("grad_output", dy)))
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
     shape = check.batched(x.shape, dimensions, "input", channels_last)
-    options = Options(shape, size, stride, padding, dilation, groups, channels_last)
+    options = Options(shape, size, stride, padding, dilation, groups, channels_last, "weight_size")
     _check_grad_output(dy, options.out_shape if x.ndim == len(shape) else options.out_shape[1:])
     if out is not None:
         check.check_out(out, size, dtype, (x, dy))

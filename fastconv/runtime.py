@@ -31,6 +31,12 @@ _MOST_THREADS = 1024
 # ---- the environment, read once ----
 
 
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+
+
 def _cgroup_quota(read: Any = None) -> float | None:
     """Processors that the control group's quota allows (versions 2 and 1), None without a quota."""
 
@@ -38,18 +44,13 @@ def _cgroup_quota(read: Any = None) -> float | None:
         with open(path) as file:
             return file.read()
 
-    read = read or read_file
-    try:
-        quota, period = read("/sys/fs/cgroup/cpu.max").split()
-    except (OSError, ValueError):
+    for paths in _QUOTA_FILES:
         try:
-            quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
-            period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
-        except OSError:
-            return None
-    if quota in ("max", "-1"):
-        return None
-    return float(quota) / float(period)
+            quota, period = " ".join((read or read_file)(path) for path in paths).split()
+            return None if quota in ("max", "-1") else float(quota) / float(period)
+        except (OSError, ValueError, ZeroDivisionError):  # absent, or nothing that limits us
+            continue
+    return None
 
 
 def _processors() -> tuple[int, str]:
@@ -72,11 +73,12 @@ def _wish(name: str) -> str | None:
 def _start() -> str:
     """Follow the environment; returns why there are so many threads."""
     isa_wish = _wish("FASTCONV_ISA")
-    if not _core.use_isa(isa_wish):
+    if isa_wish is not None and isa_wish not in _core.available_isas():
         raise ImportError(
             f"FASTCONV_ISA: expected one of {', '.join(_core.available_isas())} on this machine, got {isa_wish!r} "
             f"(built: {', '.join(_core.built_isas())})"
         )
+    _core.use_isa(isa_wish)
     algorithm = _wish("FASTCONV_ALGORITHM")
     if algorithm is not None and algorithm != "auto":
         if algorithm not in _core.algorithms():
@@ -92,7 +94,7 @@ def _start() -> str:
         if _wish("OMP_NUM_THREADS") and _core.has_openmp():
             return "OMP_NUM_THREADS, at most " + why
         return why if _core.has_openmp() else "built without OpenMP"
-    if not threads_wish.isdecimal() or not 1 <= int(threads_wish) <= _MOST_THREADS:
+    if threads_wish not in map(str, range(1, _MOST_THREADS + 1)):
         raise ImportError(f"FASTCONV_NUM_THREADS: expected 1 to {_MOST_THREADS}, got {threads_wish!r}")
     _core.set_threads(int(threads_wish) if _core.has_openmp() else 1)
     return "FASTCONV_NUM_THREADS"

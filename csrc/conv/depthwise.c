@@ -6,12 +6,14 @@
  *     phase 0   a c e g ...      tap 0 of outputs 0, 1, 2 ... starts at a, tap 2 at c
  *     phase 1   b d f h ...      tap 1 starts at b
  *
- * and an output is sum over taps of plane[offset[tap] + i] * weight[tap], whatever stride, dilation and kernel.  Rows follow
- * each other at the plane's pitch, so a small map is one long row with a few outputs between that are thrown away; a wide one
- * goes row by row.  In channels last a cell of the plane is a vector of channels instead of one element.
+ * and an output is sum over taps of plane[offset[tap] + i] * weight[tap], whatever stride, dilation and kernel.
+ *
+ * A cell of the plane is one element, and vectors run along a wide row; or it is a vector of channels, as in channels last,
+ * where a row may be as narrow as it likes.  Narrow planes of channels first are brought to that form, a block of channels
+ * at a time, by a transpose each way: 16 shuffles for 16 elements, against nine multiply-adds with half-empty vectors.
  *
  * The same planes carry the gradients: the input's is the correlation of grad_output with the kernel reversed, phase by phase
- * (algorithm.h), the weight's the product of the plane with grad_output at each tap's offset. */
+ * (algorithm.h) over one plane, the weight's the product of the plane with grad_output at each tap's offset. */
 #include "../algorithm.h"
 #include "../parallel.h"
 
@@ -19,19 +21,27 @@
 #include <string.h>
 
 enum {
-    PLANE_BYTES = 32 << 10,      /* of a packed block: it stays in L1 */
+    PLANE_BYTES = 32 << 10,        /* of a packed block: it stays in L1 */
     LANES_PLANE_BYTES = 256 << 10, /* of cells of a vector: in L2, or the rows that blocks share would cost too much */
-    DIRECT_VECTORS = 3,          /* rows of so many vectors are stored where they belong; shorter ones run on as one */
-    WEIGHT_TASKS = 16,           /* parts of a weight gradient, at least, where there is so much work */
+    NARROW_VECTORS = 2,            /* rows of at most so many vectors are narrow */
+    LANES_TASKS = 4,               /* blocks of channels that make a transpose worth it */
+    WEIGHT_TASKS = 16,             /* parts of a weight gradient, at least, where there is so much work */
 };
 
-/* One window over one plane, cut into blocks of rows. */
+/* A window over the planes of a tensor, packed a block of rows at a time. */
 typedef struct {
     fc_window window;
-    int64_t taps, cell;              /* elements of a cell */
+    int64_t cell;                    /* elements of one */
+    int transposed;                  /* channels first in cells of vectors */
     int64_t length[3], rows, blocks; /* cells a phase; rows of a block; blocks along the height */
-    int64_t elements;                /* of the packed plane */
+    int64_t phase_cells, elements;   /* from a phase to the next; of the whole */
 } fc_plane;
+
+/* One of the sums that a plane serves: a forward pass has one, an input gradient one for each phase of its stride. */
+typedef struct {
+    int64_t taps;
+    const int64_t *offsets, *places; /* of each tap: in the plane, in cells, and in the kernel */
+} tap_sum;
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
@@ -40,16 +50,59 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
 }
 
 static int64_t lanes_of(const fc_plan *plan) { return plan->isa->kernels[plan->problem.dtype]->lanes; }
+static int64_t element_of(const fc_plan *plan) { return (int64_t)fc_element_bytes(plan->problem.dtype); }
+static int64_t multiplier_of(const fc_conv *problem) { return problem->out_channels / problem->in_channels; }
 
-static fc_plane make_plane(const fc_plan *plan, const fc_window *window)
+/* Channels first whose planes are worth a transpose. */
+static int is_narrow(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), lanes = lanes_of(plan);
-    fc_plane plane = {.window = *window, .taps = fc_volume(window->taps), .cell = p->layout == FC_CHANNELS_FIRST ? 1 : lanes};
+    const int64_t lanes = lanes_of(plan), most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
+    return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 &&
+           p->in_size[2] <= NARROW_VECTORS * lanes && most * lanes * element_of(plan) <= LANES_PLANE_BYTES &&
+           p->batch * p->in_channels >= LANES_TASKS * lanes;
+}
+
+/* What all phases of an input gradient read of grad_output, as one window over the grid of the first. */
+static fc_window gradient_window(const fc_conv *problem)
+{
+    int64_t strides[5], last[3];
+    fc_window all = {.channels = 1, .step = {1, 1, 1}, .tap_step = {1, 1, 1}};
+    fc_tensor_strides(problem->layout, problem->out_channels, problem->out_size, strides);
+    for (int d = 0; d < 3; d++) {
+        all.out[d] = fc_divide_up(problem->in_size[d], problem->stride[d]);
+        all.in[d] = problem->out_size[d];
+        all.stride[d] = strides[2 + d];
+        all.origin[d] = problem->out_size[d];
+        last[d] = -problem->out_size[d];
+    }
+    fc_phase phase;
+    for (int64_t i = 0; i < fc_phase_count(problem); i++)
+        if (fc_phase_make(problem, i, &phase))
+            for (int d = 0; d < 3; d++) {
+                const fc_window *window = &phase.window;
+                all.origin[d] = fc_smaller(all.origin[d], window->origin[d] - fc_window_reach(window, d));
+                last[d] = fc_larger(last[d], window->origin[d]);
+            }
+    for (int d = 0; d < 3; d++)
+        all.taps[d] = fc_larger(1, last[d] - all.origin[d] + 1);
+    return all;
+}
+
+static fc_plane make_plane(const fc_plan *plan)
+{
+    const fc_conv *p = &plan->problem;
+    const int64_t element = element_of(plan), lanes = lanes_of(plan);
+    fc_plane plane = {.window = plan->pass == FC_INPUT_GRADIENT ? gradient_window(p) : fc_forward_window(p),
+                      .transposed = is_narrow(plan)};
+    plane.cell = p->layout == FC_CHANNELS_FIRST && !plane.transposed ? 1 : lanes;
+    fc_window *window = &plane.window;
     int64_t beyond[3], phases = 1;
     for (int d = 0; d < 3; d++) {
         beyond[d] = fc_window_reach(window, d) / window->step[d];
         phases *= fc_window_phases(window, d);
+        if (plane.transposed)
+            window->stride[d] *= lanes;
     }
     plane.length[0] = 1 + beyond[0];
     plane.length[2] = window->out[2] + beyond[2];
@@ -59,48 +112,72 @@ static fc_plane make_plane(const fc_plan *plan, const fc_window *window)
     plane.blocks = fc_divide_up(window->out[1], most);
     plane.rows = fc_divide_up(window->out[1], plane.blocks);
     plane.length[1] = plane.rows + beyond[1];
-    plane.elements = fc_round_up(row_bytes / element * plane.length[1] + lanes, lanes);
+    plane.phase_cells = fc_volume(plane.length) + (plane.cell == 1 ? lanes : 0); /* whole vectors are written */
+    plane.elements = fc_round_up(phases * plane.phase_cells * plane.cell + lanes, lanes);
     return plane;
 }
 
-/* Where the taps lie in the packed plane, in cells. */
-static void tap_offsets(const fc_plane *plane, int64_t *offsets)
+static int64_t sum_count(const fc_plan *plan) { return plan->pass == FC_INPUT_GRADIENT ? fc_phase_count(&plan->problem) : 1; }
+
+/* Fills `sums`, and the room for their taps: no tap of the kernel belongs to more than one. */
+static void list_taps(const fc_plan *plan, const fc_plane *plane, tap_sum *sums, int64_t *room)
 {
-    const fc_window *window = &plane->window;
-    const int64_t *taps = window->taps, *length = plane->length;
-    int64_t tap[3];
-    for (tap[0] = 0; tap[0] < taps[0]; tap[0]++)
-        for (tap[1] = 0; tap[1] < taps[1]; tap[1]++)
-            for (tap[2] = 0; tap[2] < taps[2]; tap[2]++) {
-                int64_t phase = 0, cell = 0;
-                for (int d = 0; d < 3; d++) {
-                    const int64_t reach = tap[d] * window->tap_step[d] +
-                                          (window->tap_step[d] < 0 ? fc_window_reach(window, d) : 0);
-                    phase = phase * fc_window_phases(window, d) + reach % window->step[d];
-                    cell = cell * length[d] + reach / window->step[d];
+    const fc_conv *p = &plan->problem;
+    const fc_window *all = &plane->window;
+    for (int64_t i = 0; i < sum_count(plan); i++) {
+        fc_phase phase = {.window = *all};
+        sums[i].taps = 0;
+        if (plan->pass == FC_INPUT_GRADIENT && !fc_phase_make(p, i, &phase))
+            continue;
+        const fc_window *window = &phase.window;
+        int64_t *offsets = room, *places = room + fc_volume(window->taps), tap[3];
+        for (tap[0] = 0; tap[0] < window->taps[0]; tap[0]++)
+            for (tap[1] = 0; tap[1] < window->taps[1]; tap[1]++)
+                for (tap[2] = 0; tap[2] < window->taps[2]; tap[2]++) {
+                    int64_t part = 0, cell = 0;
+                    for (int d = 0; d < 3; d++) {
+                        const int64_t reach = tap[d] * window->tap_step[d] + window->origin[d] - all->origin[d];
+                        part = part * fc_window_phases(all, d) + reach % all->step[d];
+                        cell = cell * plane->length[d] + reach / all->step[d];
+                    }
+                    places[sums[i].taps] = sums[i].taps;
+                    offsets[sums[i].taps++] = part * plane->phase_cells + cell;
                 }
-                *offsets++ = phase * fc_volume(length) + cell;
-            }
+        if (plan->pass == FC_INPUT_GRADIENT)
+            fc_phase_taps(p, &phase, places);
+        sums[i].offsets = offsets;
+        sums[i].places = places;
+        room += 2 * sums[i].taps;
+    }
 }
 
-/* The workspace: the taps' offsets and places in the kernel and a block of rows, shared; then for each thread the cells of the weight and the
- * bias, the plane, and a block of results. */
+/* The workspace: the sums and their taps, shared; then for each thread the cells of the weight and the bias, the plane, a
+ * block of rows of results for each sum, and the tensors' planes where they are transposed. */
 typedef struct {
-    size_t taps, shared, weights, bias, plane, results, total;
+    size_t taps, shared;
+    size_t weights, bias, plane, results, in, out, total;
+    int64_t sum_cells; /* of results, from a sum to the next */
 } fc_room;
+
+static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
 
 static fc_room make_room(const fc_plan *plan, const fc_plane *plane)
 {
-    const size_t element = fc_element_bytes(plan->problem.dtype);
-    const size_t lanes = (size_t)lanes_of(plan);
-    const int64_t row_elements = plane->rows * plane->length[2] * plane->cell + (int64_t)lanes;
-    const size_t rows = (size_t)fc_round_up(row_elements * (int64_t)element, 128);
-    fc_room room = {.taps = (size_t)fc_round_up(2 * plane->taps * (int64_t)sizeof(int64_t), 128)};
-    room.shared = room.taps + rows;
-    room.bias = room.weights + (size_t)fc_round_up(plane->taps * (int64_t)(lanes * element), 128);
-    room.plane = room.bias + 128;
-    room.results = room.plane + (size_t)fc_round_up(plane->elements * (int64_t)element, 128);
-    room.total = room.results + rows;
+    const fc_conv *p = &plan->problem;
+    const int64_t element = element_of(plan), lanes = lanes_of(plan), sums = sum_count(plan);
+    const int64_t pixel = plane->transposed ? lanes * element : 0;
+    fc_room room = {.sum_cells = plane->rows * plane->length[2] + (plane->cell == 1 ? lanes : 0)};
+    room.taps = line(sums * (int64_t)sizeof(tap_sum));
+    room.shared = room.taps + line(2 * fc_taps(p) * (int64_t)sizeof(int64_t));
+    room.bias = room.weights + line(fc_taps(p) * lanes * element);
+    room.plane = room.bias + line(lanes * element);
+    room.results = room.plane + line(plane->elements * element);
+    /* a weight gradient sums by tap and lane instead */
+    room.in = room.results + (plan->pass == FC_WEIGHT_GRADIENT
+                                  ? line((multiplier_of(p) * fc_taps(p) + plane->length[2]) * lanes * element)
+                                  : line(sums * room.sum_cells * plane->cell * element));
+    room.out = room.in + line(fc_volume(p->in_size) * pixel);
+    room.total = room.out + line(fc_volume(p->out_size) * pixel);
     return room;
 }
 
@@ -110,105 +187,175 @@ typedef struct {
     const fc_kernels *kernels;
     fc_plane plane;
     fc_room room;
-    const int64_t *offsets, *taps; /* shared */
-    const char *keep;              /* weight gradient of short rows: where a packed row holds results; shared */
-    char *workspace;               /* of the threads */
-    int64_t channel_blocks, slices;
-    fc_phase phase; /* input gradient */
-    char *parts;    /* weight gradient */
+    int64_t in[5], out[5]; /* strides of the tensors */
+    int64_t multiplier, channel_blocks, slices;
+    const tap_sum *sums; /* shared */
+    char *workspace;     /* of the threads */
+    char *parts;         /* weight gradient */
 } depthwise_job;
 
-static const char *at(const void *base, int64_t offset, fc_dtype dtype)
+/* Where a task is: its image, the channels of its cells, its plane of the depth and its rows of the grid. */
+typedef struct {
+    int64_t image, channel, channels, z, y0, y1;
+    char *room;
+} depthwise_task;
+
+static char *at(const void *base, int64_t offset, fc_dtype dtype)
 {
-    return (const char *)base + offset * (int64_t)fc_element_bytes(dtype);
+    return (char *)base + offset * (int64_t)fc_element_bytes(dtype);
 }
 
-/* ---- forward and input gradient: a block of results at a time ---- */
+/* Packs the block's rows of the planes that start at `source`, `channel_stride` apart. */
+static void pack(const depthwise_job *job, const depthwise_task *it, int64_t channel_stride, const char *source,
+                 size_t scratch)
+{
+    const fc_plane *plane = &job->plane;
+    const int64_t first[3] = {it->z, it->y0, 0};
+    fc_window window = plane->window;
+    window.channels = it->channels;
+    window.channel_stride = channel_stride;
+    if (plane->transposed) {
+        job->kernels->transpose(it->channels, fc_volume(window.in), source, channel_stride, it->room + scratch, plane->cell);
+        source = it->room + scratch;
+        window.channels = plane->cell;
+        window.channel_stride = 1;
+    }
+    (plane->cell == 1 ? job->kernels->pack_plane : job->kernels->pack_plane_lanes)(
+        &window, first, plane->length, plane->phase_cells, source, it->room + job->room.plane);
+}
 
-static void correlate_task(void *context, int64_t task, int thread)
+/* The weight of output channels k, k + multiplier, ... as cells. */
+static const char *weight_cells(const depthwise_job *job, const depthwise_task *it, int64_t k)
+{
+    const int64_t taps = fc_taps(&job->plan->problem);
+    const char *weight = at(job->operands->weight, k * taps, job->plan->problem.dtype);
+    if (job->plane.cell == 1)
+        return weight;
+    job->kernels->transpose(it->channels, taps, weight, job->multiplier * taps, it->room + job->room.weights, job->plane.cell);
+    return it->room + job->room.weights;
+}
+
+static const char *bias_cell(const depthwise_job *job, const depthwise_task *it, int64_t k)
+{
+    if (job->plan->pass != FC_FORWARD || !job->operands->bias)
+        return NULL;
+    const char *bias = at(job->operands->bias, k, job->plan->problem.dtype);
+    if (job->plane.cell == 1)
+        return bias;
+    job->kernels->transpose(it->channels, 1, bias, job->multiplier, it->room + job->room.bias, job->plane.cell);
+    return it->room + job->room.bias;
+}
+
+/* One sum over the plane, to its block of results, or row by row to `direct`. */
+static void correlate(const depthwise_job *job, const depthwise_task *it, const tap_sum *sum, const char *weights,
+                      const char *bias, int accumulate, char *results, char *direct, int64_t row_stride)
+{
+    const fc_plane *plane = &job->plane;
+    const fc_dtype dtype = job->plan->problem.dtype;
+    const fc_activation activation = job->plan->pass == FC_FORWARD ? job->operands->activation : FC_IDENTITY;
+    const int64_t width = plane->window.out[2], rows = it->y1 - it->y0;
+    const fc_correlation correlation = {
+        .taps = sum->taps, .count = direct ? width : (rows - 1) * plane->length[2] + width, .offsets = sum->offsets,
+        .places = sum->places, .weights = weights, .bias = bias, .accumulate = accumulate,
+        .low = activation == FC_RELU || activation == FC_RELU6 ? 0 : -INFINITY,
+        .high = activation == FC_RELU6 ? 6 : INFINITY};
+    for (int64_t y = 0; y < (direct ? rows : 1); y++) {
+        char *target = direct ? at(direct, y * row_stride, dtype) : results;
+        const char *from = at(it->room + job->room.plane, y * plane->length[2], dtype);
+        (plane->cell == 1 ? job->kernels->correlate : job->kernels->correlate_lanes)(&correlation, from, target);
+        if (activation == FC_SILU)
+            job->kernels->activate(FC_SILU, correlation.count * plane->cell, target, target);
+    }
+}
+
+static depthwise_task locate(const depthwise_job *job, int64_t task, int thread)
+{
+    const fc_plane *plane = &job->plane;
+    const int64_t *out = plane->window.out, block = task % plane->blocks, item = task / (plane->blocks * out[0]);
+    depthwise_task it = {.image = item / job->channel_blocks, .channel = item % job->channel_blocks * plane->cell,
+                         .z = task / plane->blocks % out[0], .y0 = out[1] * block / plane->blocks,
+                         .y1 = out[1] * (block + 1) / plane->blocks,
+                         .room = job->workspace + (size_t)thread * job->room.total};
+    it.channels = fc_smaller(plane->cell, job->plan->problem.in_channels - it.channel);
+    return it;
+}
+
+/* ---- forward ---- */
+
+static void forward_task(void *context, int64_t task, int thread)
+{
+    const depthwise_job *job = context;
+    const fc_kernels *kernels = job->kernels;
+    const fc_plane *plane = &job->plane;
+    const fc_dtype dtype = job->plan->problem.dtype;
+    const depthwise_task it = locate(job, task, thread);
+    const int64_t width = plane->window.out[2], rows = it.y1 - it.y0, pitch = plane->length[2];
+    char *results = it.room + job->room.results, *pixels = it.room + job->room.out;
+    pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], dtype),
+         job->room.in);
+    for (int64_t j = 0; j < job->multiplier; j++) {
+        const int64_t k = it.channel * job->multiplier + j, *out = job->out;
+        char *target = at(job->operands->output, it.image * out[0] + k * out[1] + it.z * out[2] + it.y0 * out[3], dtype);
+        correlate(job, &it, job->sums, weight_cells(job, &it, k), bias_cell(job, &it, k), 0, results,
+                  plane->cell == 1 ? target : NULL, out[3]);
+        if (plane->transposed) {
+            kernels->unpack_plane_lanes(rows, width, 1, 0, pitch, results, pixels, width * plane->cell, plane->cell,
+                                        plane->cell, 1);
+            kernels->transpose(rows * width, it.channels, pixels, plane->cell, target, job->multiplier * out[1]);
+        } else if (plane->cell > 1) {
+            kernels->unpack_plane_lanes(rows, width, 1, 0, pitch, results, target, out[3], out[4], it.channels,
+                                        job->multiplier);
+        }
+    }
+}
+
+/* ---- input gradient: every phase of the stride from one plane of grad_output ---- */
+
+static void input_task(void *context, int64_t task, int thread)
 {
     const depthwise_job *job = context;
     const fc_conv *p = &job->plan->problem;
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
-    const int forward = job->plan->pass == FC_FORWARD;
-    const int64_t multiplier = p->out_channels / p->in_channels, cell = plane->cell;
-    const int64_t block = task % plane->blocks, z = task / plane->blocks % plane->window.out[0];
-    const int64_t item = task / (plane->blocks * plane->window.out[0]);
-    const int64_t image = item / job->channel_blocks, channel = item % job->channel_blocks * cell;
-    const int64_t channels = fc_smaller(cell, p->in_channels - channel);
-    const int64_t y0 = plane->window.out[1] * block / plane->blocks, y1 = plane->window.out[1] * (block + 1) / plane->blocks;
-    const int64_t first[3] = {z, y0, 0}, width = plane->window.out[2];
-
-    char *room = job->workspace + (size_t)thread * job->room.total;
-    char *weights = room + job->room.weights, *bias = room + job->room.bias;
-    char *packed = room + job->room.plane, *results = room + job->room.results;
-
-    int64_t in[5], out[5];
-    fc_tensor_strides(p->layout, p->in_channels, p->in_size, in);
-    fc_tensor_strides(p->layout, p->out_channels, p->out_size, out);
-    fc_window window = plane->window;
-    window.channels = channels;
-    window.channel_stride = forward ? 1 : multiplier;
-    const int64_t *grid_stride = forward ? out + 2 : job->phase.stride;
-
-    for (int64_t j = 0; j < multiplier; j++) {
-        const int64_t k = channel * multiplier + j; /* output channel of the first lane */
-        if (!forward || j == 0)
-            (cell == 1 ? kernels->pack_plane : kernels->pack_plane_lanes)(
-                &window, first, plane->length,
-                forward ? at(job->operands->input, image * in[0] + channel * in[1], p->dtype)
-                        : at(job->operands->output, image * out[0] + k * out[1], p->dtype),
-                packed);
-        fc_correlation correlation = {.taps = plane->taps, .offsets = job->offsets, .weights = weights,
-                                      .accumulate = !forward && j > 0, .low = -INFINITY, .high = INFINITY};
-        const char *weight = at(job->operands->weight, k * fc_taps(p), p->dtype);
-        if (forward && cell == 1)
-            correlation.weights = weight;
-        else
-            kernels->pack_weight_lanes(weight, multiplier * fc_taps(p), 1, 0, job->taps, plane->taps, 0, channels, weights,
-                                       cell);
-        if (forward && job->operands->bias) {
-            const int64_t itself = 0;
-            kernels->pack_weight_lanes(at(job->operands->bias, k, p->dtype), multiplier, 1, 0, &itself, 1, 0, channels, bias,
-                                       cell);
-            correlation.bias = bias;
-        }
-        if (forward && (job->operands->activation == FC_RELU || job->operands->activation == FC_RELU6)) {
-            correlation.low = 0;
-            correlation.high = job->operands->activation == FC_RELU6 ? 6 : INFINITY;
-        }
-        const int64_t offset = forward ? image * out[0] + k * out[1] : image * in[0] + channel * in[1] + job->phase.offset;
-        char *target = (char *)at(forward ? job->operands->output : job->operands->input,
-                                  offset + z * grid_stride[0] + y0 * grid_stride[1], p->dtype);
-        if (forward && cell == 1 && width >= DIRECT_VECTORS * kernels->lanes) {
-            correlation.count = width;
-            for (int64_t y = 0; y < y1 - y0; y++) {
-                char *row = (char *)at(target, y * grid_stride[1], p->dtype);
-                kernels->correlate(&correlation, at(packed, y * plane->length[2], p->dtype), row);
-                if (job->operands->activation == FC_SILU)
-                    kernels->activate(FC_SILU, width, row, row);
-            }
-            continue;
-        }
-        correlation.count = (y1 - y0 - 1) * plane->length[2] + width;
-        (cell == 1 ? kernels->correlate : kernels->correlate_lanes)(&correlation, packed, results);
-        if (!forward && j < multiplier - 1)
-            continue;
-        if (forward && job->operands->activation == FC_SILU)
-            kernels->activate(FC_SILU, correlation.count * cell, results, results);
-        if (cell == 1)
-            kernels->unpack_plane(y1 - y0, width, results, plane->length[2], target, grid_stride[1], grid_stride[2]);
-        else
-            kernels->unpack_plane_lanes(y1 - y0, width, results, plane->length[2], target, grid_stride[1], grid_stride[2],
-                                        channels, forward ? multiplier : 1);
+    const depthwise_task it = locate(job, task, thread);
+    const int64_t sums = sum_count(job->plan), pitch = plane->length[2], cells = job->room.sum_cells, *in = job->in;
+    const int64_t phases_y = fc_smaller(p->stride[1], p->in_size[1]), phases_x = fc_smaller(p->stride[2], p->in_size[2]);
+    const int64_t y0 = it.y0 * p->stride[1], y1 = fc_smaller(it.y1 * p->stride[1], p->in_size[1]), width = p->in_size[2];
+    char *results = it.room + job->room.results, *pixels = it.room + job->room.in;
+    char *target = at(job->operands->input,
+                      it.image * in[0] + it.channel * in[1] + it.z * p->stride[0] * in[2] + y0 * in[3], p->dtype);
+    const int direct = plane->cell == 1 && sums == 1 && job->multiplier == 1;
+    for (int64_t j = 0; j < job->multiplier; j++) {
+        const int64_t k = it.channel * job->multiplier + j;
+        pack(job, &it, job->multiplier * job->out[1],
+             at(job->operands->output, it.image * job->out[0] + k * job->out[1], p->dtype), job->room.out);
+        const char *weights = weight_cells(job, &it, k);
+        for (int64_t i = 0; i < sums; i++)
+            correlate(job, &it, job->sums + i, weights, NULL, j > 0, at(results, i * cells * plane->cell, p->dtype),
+                      direct ? target : NULL, in[3]);
     }
-}
-
-static void correlate_planes(depthwise_job *job, int threads)
-{
-    const int64_t items = job->plan->problem.batch * job->channel_blocks;
-    fc_parallel_for(items * job->plane.window.out[0] * job->plane.blocks, threads, correlate_task, job);
+    if (direct)
+        return;
+    for (int64_t i = 0; i < sums; i += phases_x) {
+        const int64_t z = i / (phases_x * phases_y), y = i / phases_x % phases_y;
+        const int64_t rows = fc_divide_up(y1 - y0 - y, p->stride[1]); /* of this phase */
+        const char *from = at(results, i * cells * plane->cell, p->dtype);
+        if (it.z * p->stride[0] + z >= p->in_size[0])
+            continue;
+        if (plane->cell == 1)
+            kernels->unpack_plane(rows, width, phases_x, cells, pitch, from, at(target, z * in[2] + y * in[3], p->dtype),
+                                  p->stride[1] * in[3]);
+        else if (plane->transposed)
+            kernels->unpack_plane_lanes(rows, width, phases_x, cells, pitch, from,
+                                        at(pixels, y * width * plane->cell, p->dtype), p->stride[1] * width * plane->cell,
+                                        plane->cell, plane->cell, 1);
+        else
+            kernels->unpack_plane_lanes(rows, width, phases_x, cells, pitch, from,
+                                        at(target, z * in[2] + y * in[3], p->dtype), p->stride[1] * in[3], in[4],
+                                        it.channels, 1);
+    }
+    if (plane->transposed)
+        kernels->transpose((y1 - y0) * width, it.channels, pixels, plane->cell, target, in[1]);
 }
 
 /* ---- weight gradient: a part of the images of a block of channels ---- */
@@ -219,25 +366,15 @@ static void weight_task(void *context, int64_t task, int thread)
     const fc_conv *p = &job->plan->problem;
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
-    const int64_t multiplier = p->out_channels / p->in_channels, cell = plane->cell, width = plane->window.out[2];
-    const int64_t lanes = kernels->lanes, element = (int64_t)fc_element_bytes(p->dtype);
-    const int64_t slice = task % job->slices, channel = task / job->slices * cell;
-    const int64_t channels = fc_smaller(cell, p->in_channels - channel);
-
-    char *room = job->workspace + (size_t)thread * (job->room.total + (size_t)(multiplier * plane->taps * lanes * element));
-    const int64_t *offsets = job->offsets;
-    char *packed = room + job->room.plane, *gradient = room + job->room.results, *sums = room + job->room.total;
-    memset(sums, 0, (size_t)(multiplier * plane->taps * lanes * element));
-
-    int64_t in[5], out[5];
-    fc_tensor_strides(p->layout, p->in_channels, p->in_size, in);
-    fc_tensor_strides(p->layout, p->out_channels, p->out_size, out);
-    fc_window window = plane->window;
-    window.channels = channels;
-    window.channel_stride = 1;
+    const int64_t cell = plane->cell, width = p->out_size[2], pitch = plane->length[2], lanes = kernels->lanes;
+    const int64_t taps = fc_taps(p), slice = task % job->slices, *offsets = job->sums->offsets, *out = job->out;
+    depthwise_task it = {.channel = task / job->slices * cell, .room = job->workspace + (size_t)thread * job->room.total};
+    it.channels = fc_smaller(cell, p->in_channels - it.channel);
+    char *sums = it.room + job->room.results, *row = at(sums, job->multiplier * taps * lanes, p->dtype);
+    memset(sums, 0, (size_t)(row - sums));
     /* grad_output as it is: one tap, no padding */
-    fc_window rows = {.taps = {1, 1, 1}, .step = {1, 1, 1}, .tap_step = {1, 1, 1}, .channels = channels,
-                      .channel_stride = multiplier};
+    fc_window rows = {.taps = {1, 1, 1}, .step = {1, 1, 1}, .tap_step = {1, 1, 1}, .channels = it.channels,
+                      .channel_stride = job->multiplier};
     for (int d = 0; d < 3; d++) {
         rows.out[d] = rows.in[d] = p->out_size[d];
         rows.stride[d] = out[2 + d];
@@ -245,151 +382,93 @@ static void weight_task(void *context, int64_t task, int thread)
 
     const int64_t units = p->batch * p->out_size[0] * plane->blocks; /* a block of rows of an image */
     for (int64_t unit = units * slice / job->slices; unit < units * (slice + 1) / job->slices; unit++) {
-        const int64_t block = unit % plane->blocks, z = unit / plane->blocks % p->out_size[0];
-        const int64_t image = unit / (plane->blocks * p->out_size[0]);
-        const int64_t y0 = p->out_size[1] * block / plane->blocks, y1 = p->out_size[1] * (block + 1) / plane->blocks;
-        const int64_t first[3] = {z, y0, 0};
-        (cell == 1 ? kernels->pack_plane : kernels->pack_plane_lanes)(
-            &window, first, plane->length, at(job->operands->input, image * in[0] + channel * in[1], p->dtype), packed);
-        for (int64_t j = 0; j < multiplier; j++) {
-            char *sum = sums + j * plane->taps * lanes * element;
-            if (job->keep) { /* short rows: at the plane's pitch, as one */
-                kernels->pack_plane(&rows, first, (int64_t[3]){1, y1 - y0, plane->length[2]},
-                                    at(job->operands->output, image * out[0] + (channel * multiplier + j) * out[1], p->dtype),
-                                    gradient);
-                const int64_t count = (y1 - y0 - 1) * plane->length[2] + width, padded = fc_round_up(count, lanes);
-                memset(gradient + count * element, 0, (size_t)((padded - count) * element));
-                kernels->correlate_weights(plane->taps, offsets, padded, packed, gradient, job->keep, sum);
-                continue;
-            }
-            for (int64_t y = y0; y < y1; y++) {
-                const int64_t line = image * out[0] + (channel * multiplier + j) * out[1];
-                const char *from = at(packed, (y - y0) * plane->length[2] * cell, p->dtype);
+        const int64_t block = unit % plane->blocks;
+        it.image = unit / (plane->blocks * p->out_size[0]);
+        it.z = unit / plane->blocks % p->out_size[0];
+        it.y0 = p->out_size[1] * block / plane->blocks;
+        it.y1 = p->out_size[1] * (block + 1) / plane->blocks;
+        pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], p->dtype),
+             job->room.in);
+        for (int64_t j = 0; j < job->multiplier; j++) {
+            const char *dy = at(job->operands->output, it.image * out[0] + (it.channel * job->multiplier + j) * out[1],
+                                p->dtype);
+            char *sum = at(sums, j * taps * lanes, p->dtype);
+            if (plane->transposed)
+                kernels->transpose(it.channels, fc_volume(p->out_size), dy, job->multiplier * out[1],
+                                   it.room + job->room.out, cell);
+            for (int64_t y = it.y0; y < it.y1; y++) {
+                const char *from = at(it.room + job->room.plane, (y - it.y0) * pitch * cell, p->dtype);
                 if (cell == 1) {
-                    kernels->correlate_weights(plane->taps, offsets, width, from,
-                                               at(job->operands->output, line + z * out[2] + y * out[3], p->dtype), NULL,
-                                               sum);
+                    kernels->correlate_weights(taps, offsets, width, from, at(dy, it.z * out[2] + y * out[3], p->dtype), sum);
+                } else if (plane->transposed) {
+                    kernels->correlate_weights_lanes(taps, offsets, width, from,
+                                                     at(it.room + job->room.out, y * width * cell, p->dtype), sum);
                 } else {
-                    kernels->pack_plane_lanes(&rows, (int64_t[3]){z, y, 0}, (int64_t[3]){1, 1, width},
-                                              at(job->operands->output, line, p->dtype), gradient);
-                    kernels->correlate_weights_lanes(plane->taps, offsets, width, from, gradient, sum);
+                    kernels->pack_plane_lanes(&rows, (int64_t[3]){it.z, y, 0}, (int64_t[3]){1, 1, width}, 0, dy, row);
+                    kernels->correlate_weights_lanes(taps, offsets, width, from, row, sum);
                 }
             }
         }
     }
-    char *target = job->slices > 1 ? job->parts + slice * p->out_channels * plane->taps * element : job->operands->weight;
-    for (int64_t j = 0; j < multiplier; j++) {
-        const char *sum = sums + j * plane->taps * lanes * element;
-        char *to = target + (channel * multiplier + j) * plane->taps * element;
+    char *target = job->slices > 1 ? at(job->parts, slice * p->out_channels * taps, p->dtype) : job->operands->weight;
+    for (int64_t j = 0; j < job->multiplier; j++) {
+        const char *sum = at(sums, j * taps * lanes, p->dtype);
+        char *to = at(target, (it.channel * job->multiplier + j) * taps, p->dtype);
         if (cell == 1)
-            kernels->sum_rows(plane->taps, lanes, lanes, sum, to);
+            kernels->sum_rows(taps, lanes, lanes, sum, to);
         else
-            kernels->transpose(plane->taps, channels, sum, lanes, to, multiplier * plane->taps);
+            kernels->transpose(taps, it.channels, sum, lanes, to, job->multiplier * taps);
     }
 }
 
 /* ---- the algorithm ---- */
 
-static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands, const fc_window *window)
+static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands)
 {
-    depthwise_job job = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[plan->problem.dtype],
-                         .plane = make_plane(plan, window), .slices = 1};
+    const fc_conv *p = &plan->problem;
+    depthwise_job job = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype],
+                         .plane = make_plane(plan), .multiplier = multiplier_of(p), .slices = 1};
     job.room = make_room(plan, &job.plane);
-    job.channel_blocks = fc_divide_up(plan->problem.in_channels, job.plane.cell);
+    job.channel_blocks = fc_divide_up(p->in_channels, job.plane.cell);
+    fc_tensor_strides(p->layout, p->in_channels, p->in_size, job.in);
+    fc_tensor_strides(p->layout, p->out_channels, p->out_size, job.out);
     if (plan->pass == FC_WEIGHT_GRADIENT) {
-        const int64_t units = plan->problem.batch * plan->problem.out_size[0] * job.plane.blocks;
+        const int64_t units = p->batch * p->out_size[0] * job.plane.blocks;
         job.slices = fc_larger(1, fc_smaller(units, WEIGHT_TASKS / job.channel_blocks));
     }
     return job;
 }
 
-/* Gives the job its workspace: what is shared is filled in, the rest is the threads'. */
-static void share(depthwise_job *job, char *workspace)
-{
-    int64_t *offsets = (int64_t *)workspace, *taps = offsets + job->plane.taps;
-    tap_offsets(&job->plane, offsets);
-    if (job->plan->pass == FC_INPUT_GRADIENT)
-        fc_phase_taps(&job->plan->problem, &job->phase, taps);
-    else
-        for (int64_t t = 0; t < job->plane.taps; t++)
-            taps[t] = t;
-    job->offsets = offsets;
-    job->taps = taps;
-    const int64_t width = job->plane.window.out[2], element = (int64_t)fc_element_bytes(job->plan->problem.dtype);
-    if (job->plan->pass == FC_WEIGHT_GRADIENT && job->plane.cell == 1 && width < DIRECT_VECTORS * job->kernels->lanes) {
-        char *keep = workspace + job->room.taps;
-        memset(keep, 0, job->room.shared - job->room.taps);
-        for (int64_t y = 0; y < job->plane.rows; y++)
-            memset(keep + y * job->plane.length[2] * element, 0xff, (size_t)(width * element));
-        job->keep = keep;
-    }
-    job->workspace = workspace + job->room.shared;
-}
-
 static size_t parts_bytes(const depthwise_job *job)
 {
     const fc_conv *p = &job->plan->problem;
-    return job->slices == 1 ? 0 : (size_t)fc_round_up(job->slices * p->out_channels * job->plane.taps *
-                                                      (int64_t)fc_element_bytes(p->dtype), 128);
+    return job->slices == 1 ? 0 : line(job->slices * p->out_channels * fc_taps(p) * element_of(job->plan));
 }
 
 static size_t workspace(const fc_plan *plan, int threads)
 {
-    const fc_conv *p = &plan->problem;
-    if (plan->pass == FC_INPUT_GRADIENT) {
-        size_t most = 0;
-        for (int64_t i = 0; i < fc_phase_count(p); i++) {
-            fc_phase phase;
-            if (!fc_phase_make(p, i, &phase))
-                continue;
-            const fc_room room = make_job(plan, NULL, &phase.window).room;
-            const size_t bytes = room.shared + room.total * (size_t)threads;
-            most = bytes > most ? bytes : most;
-        }
-        return most;
-    }
-    const fc_window window = fc_forward_window(p);
-    const depthwise_job job = make_job(plan, NULL, &window);
-    if (plan->pass == FC_FORWARD)
-        return job.room.shared + job.room.total * (size_t)threads;
-    const size_t sums = (size_t)(p->out_channels / p->in_channels * job.plane.taps * lanes_of(plan)) *
-                        fc_element_bytes(p->dtype);
-    return parts_bytes(&job) + job.room.shared + (job.room.total + sums) * (size_t)threads;
+    const depthwise_job job = make_job(plan, NULL);
+    return parts_bytes(&job) + job.room.shared + job.room.total * (size_t)threads;
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
     const fc_conv *p = &plan->problem;
-    if (plan->pass == FC_INPUT_GRADIENT) {
-        fc_phase phase;
-        for (int64_t i = 0; i < fc_phase_count(p); i++)
-            if (!fc_phase_make(p, i, &phase)) {
-                fc_clear(operands->input, (size_t)(p->batch * p->in_channels * fc_volume(p->in_size)) *
-                                              fc_element_bytes(p->dtype), threads);
-                break;
-            }
-        for (int64_t i = 0; i < fc_phase_count(p); i++) {
-            if (!fc_phase_make(p, i, &phase))
-                continue;
-            depthwise_job job = make_job(plan, operands, &phase.window);
-            job.phase = phase;
-            share(&job, workspace);
-            correlate_planes(&job, threads);
-        }
-        return;
-    }
-    const fc_window window = fc_forward_window(p);
-    depthwise_job job = make_job(plan, operands, &window);
+    depthwise_job job = make_job(plan, operands);
     job.parts = workspace;
-    share(&job, (char *)workspace + parts_bytes(&job));
-    if (plan->pass == FC_FORWARD) {
-        correlate_planes(&job, threads);
+    char *shared = (char *)workspace + parts_bytes(&job);
+    list_taps(plan, &job.plane, (tap_sum *)shared, (int64_t *)(shared + job.room.taps));
+    job.sums = (const tap_sum *)shared;
+    job.workspace = shared + job.room.shared;
+    if (plan->pass == FC_WEIGHT_GRADIENT) {
+        const int64_t count = p->out_channels * fc_taps(p);
+        fc_parallel_for(job.channel_blocks * job.slices, threads, weight_task, &job);
+        if (job.slices > 1)
+            job.kernels->reduce(job.slices, count, job.parts, count, 1, 0, operands->weight);
         return;
     }
-    fc_parallel_for(job.channel_blocks * job.slices, threads, weight_task, &job);
-    if (job.slices > 1)
-        job.kernels->reduce(job.slices, p->out_channels * job.plane.taps, job.parts, p->out_channels * job.plane.taps, 1, 0,
-                            operands->weight);
+    const int64_t tasks = p->batch * job.channel_blocks * job.plane.window.out[0] * job.plane.blocks;
+    fc_parallel_for(tasks, threads, plan->pass == FC_FORWARD ? forward_task : input_task, &job);
 }
 
 /* Two loads for a multiply-add where the dense kernel has half of one, vectors that are filled to out_width in channels

@@ -58,13 +58,13 @@ static inline int64_t fc_window_phases(const fc_window *window, int d)
     return coordinates < window->step[d] ? coordinates : window->step[d];
 }
 
-/* Depthwise: target[i] = sum over taps of plane[offsets[tap] + i] * weights[tap], for i < count, in cells (see
+/* Depthwise: target[i] = sum over taps of plane[offsets[tap] + i] * weights[places[tap]], for i < count, in cells (see
  * pack_plane); whole vectors are read. */
 typedef struct {
     int64_t taps, count;
-    const int64_t *offsets; /* [taps] */
-    const void *weights;    /* [taps], of cells */
-    const void *bias;       /* NULL or one cell */
+    const int64_t *offsets, *places; /* [taps] */
+    const void *weights;             /* of cells */
+    const void *bias;                /* NULL or one cell */
     int accumulate;
     double low, high;
 } fc_correlation;
@@ -105,24 +105,25 @@ typedef struct {
     int (*all_finite)(int64_t count, const void *x);
 
     /* Depthwise: see conv/depthwise.c.  A plane of cells, padded and split by stride, is packed from the window of one
-     * channel: `length` cells a phase from grid position `first` on.  A cell is one element, or, in channels last, one
-     * vector of `channels` <= lanes channels. */
-    void (*pack_plane)(const fc_window *window, const int64_t first[3], const int64_t length[3], const void *source,
-                       void *target);
-    void (*pack_plane_lanes)(const fc_window *window, const int64_t first[3], const int64_t length[3], const void *source,
-                             void *target);
-    /* `rows` of results, `pitch` cells apart, to where they belong. */
-    void (*unpack_plane)(int64_t rows, int64_t width, const void *source, int64_t pitch, void *target, int64_t row_stride,
-                         int64_t column_stride);
-    void (*unpack_plane_lanes)(int64_t rows, int64_t width, const void *source, int64_t pitch, void *target,
-                               int64_t row_stride, int64_t column_stride, int64_t channels, int64_t channel_stride);
+     * channel: `length` cells a phase from grid position `first` on, phases `phase_cells` apart, whole vectors written.  A
+     * cell is one element, or, in channels last, one vector of `channels` <= lanes channels. */
+    void (*pack_plane)(const fc_window *window, const int64_t first[3], const int64_t length[3], int64_t phase_cells,
+                       const void *source, void *target);
+    void (*pack_plane_lanes)(const fc_window *window, const int64_t first[3], const int64_t length[3], int64_t phase_cells,
+                             const void *source, void *target);
+    /* Rows of results to where they belong: cell x of row y is source[x % phases][y][x / phases], phases `phase_cells`
+     * apart, rows `pitch`. */
+    void (*unpack_plane)(int64_t rows, int64_t width, int64_t phases, int64_t phase_cells, int64_t pitch, const void *source,
+                         void *target, int64_t row_stride);
+    void (*unpack_plane_lanes)(int64_t rows, int64_t width, int64_t phases, int64_t phase_cells, int64_t pitch,
+                               const void *source, void *target, int64_t row_stride, int64_t column_stride,
+                               int64_t channels, int64_t channel_stride);
     void (*correlate)(const fc_correlation *correlation, const void *plane, void *target);
     void (*correlate_lanes)(const fc_correlation *correlation, const void *plane, void *target);
     /* sums[tap][lane] += the sum over i < count of plane[offsets[tap] + i] * gradient[i]: of cells of one element, lane by
-     * lane in turn; of vectors, channel by channel.  keep: NULL, or a mask (all bits or none) of what of the plane counts, for
-     * rows that run on as one; then count is in whole vectors. */
+     * lane in turn; of vectors, channel by channel. */
     void (*correlate_weights)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
-                              const void *gradient, const void *keep, void *sums);
+                              const void *gradient, void *sums);
     void (*correlate_weights_lanes)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
                                     const void *gradient, void *sums);
 

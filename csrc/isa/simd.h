@@ -3,6 +3,8 @@
  * Included by kernels.inc once for float and once for double, inside the target of the instruction set; no include guard.
  * GCC's vector extensions carry the arithmetic; intrinsics stand where a mask or the order of a NaN matters. */
 
+#define EIGHT_LANES(f, s, l) f(l, s), f(l + 1, s), f(l + 2, s), f(l + 3, s), f(l + 4, s), f(l + 5, s), f(l + 6, s), f(l + 7, s)
+#define LANE_NUMBER(l, s) (l)
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
 #define LANES 16
 #define EVERY_LANE(f, s) EIGHT_LANES(f, s, 0), EIGHT_LANES(f, s, 8)
@@ -27,9 +29,13 @@
 #define at_least NAME(at_least)
 #define at_most NAME(at_most)
 #define load_first NAME(load_first)
+#define load_between NAME(load_between)
 #define store_first NAME(store_first)
 #define move_first NAME(move_first)
 #define every_second NAME(every_second)
+#define every_other NAME(every_other)
+#define interleave_low NAME(interleave_low)
+#define interleave_high NAME(interleave_high)
 #define sum_lanes NAME(sum_lanes)
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -63,12 +69,44 @@ INLINE vec at_least(vec limit, vec v) { return select((mask)(limit > v), limit, 
 INLINE vec at_most(vec limit, vec v) { return select((mask)(limit < v), limit, v); }
 #endif
 
+/* Lanes [first, last) of LANES; the rest is zero, and not read. */
+#if VECTOR_BYTES == 64
+INLINE vec load_between(const real *p, int64_t first, int64_t last)
+{
+    const unsigned lanes = ((1u << last) - 1) & ~((1u << first) - 1);
+#if REAL_IS_FLOAT
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)lanes, p);
+#else
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)lanes, p);
+#endif
+}
+#elif VECTOR_BYTES == 32
+INLINE vec load_between(const real *p, int64_t first, int64_t last)
+{
+    const mask lane = {EVERY_LANE(LANE_NUMBER, 0)}, from = (bits)first - (mask){0}, to = (bits)last - (mask){0};
+    const mask lanes = (mask)(lane >= from) & (mask)(lane < to);
+#if REAL_IS_FLOAT
+    return (vec)_mm256_maskload_ps(p, (__m256i)lanes);
+#else
+    return (vec)_mm256_maskload_pd(p, (__m256i)lanes);
+#endif
+}
+#else
+INLINE vec load_between(const real *p, int64_t first, int64_t last)
+{
+    vec v = {0};
+    for (int i = 0; i < LANES; i++)
+        if (i >= first && i < last)
+            v[i] = p[i];
+    return v;
+}
+#endif
+
 /* The first n lanes, 0 <= n <= LANES; the rest is zero, or left alone. */
+INLINE vec load_first(const real *p, int64_t n) { return load_between(p, 0, n); }
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
-INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
 #elif VECTOR_BYTES == 64
-INLINE vec load_first(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 INLINE void store_first(real *p, vec v, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
 #endif
 #if VECTOR_BYTES == 64 /* a mask costs nothing, a branch may be mispredicted */
@@ -94,12 +132,6 @@ INLINE void move_first(real *restrict to, const real *restrict from, int64_t n)
     if (n & 1)
         *to = *from;
 }
-INLINE vec load_first(const real *p, int64_t n)
-{
-    real lanes[LANES] __attribute__((aligned(VECTOR_BYTES))) = {0};
-    move_first(lanes, p, n);
-    return load(lanes);
-}
 INLINE void store_first(real *p, vec v, int64_t n)
 {
     real lanes[LANES] __attribute__((aligned(VECTOR_BYTES)));
@@ -109,15 +141,20 @@ INLINE void store_first(real *p, vec v, int64_t n)
 #endif
 
 /* Lane l of step s of a transpose: where 2 x 2 blocks of s lanes change places between two vectors. */
-#define EIGHT_LANES(f, s, l) f(l, s), f(l + 1, s), f(l + 2, s), f(l + 3, s), f(l + 4, s), f(l + 5, s), f(l + 6, s), f(l + 7, s)
 #define FIRST_HALVES(l, s) (((l) & (s)) ? LANES + (l) - (s) : (l))
 #define SECOND_HALVES(l, s) (((l) & (s)) ? LANES + (l) : (l) + (s))
 #define first_halves(a, b, s) __builtin_shufflevector(a, b, EVERY_LANE(FIRST_HALVES, s))
 #define second_halves(a, b, s) __builtin_shufflevector(a, b, EVERY_LANE(SECOND_HALVES, s))
 
-/* Lanes 0, 2, 4, ... of a followed by those of b. */
+/* Lanes 0, 2, 4, ... of a followed by those of b; lanes 1, 3, 5, ... */
 #define EVERY_SECOND(l, s) (2 * (l) + (s))
 INLINE vec every_second(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 0)); }
+INLINE vec every_other(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 1)); }
+
+/* a0 b0 a1 b1 ...: the first vector of it, and the second. */
+#define INTERLEAVED(l, s) ((l) / 2 + (s) + ((l) & 1) * LANES)
+INLINE vec interleave_low(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(INTERLEAVED, 0)); }
+INLINE vec interleave_high(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(INTERLEAVED, LANES / 2)); }
 
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
 INLINE real sum_lanes(vec v) { return _mm512_reduce_add_ps((__m512)v); }
