@@ -77,8 +77,6 @@ const char *fc_plan_algorithm(const fc_plan *plan);
 
 /* Taken by plans that name no algorithm, where it can do the problem; NULL: none. */
 void fc_prefer_algorithm(const char *algorithm);
-/* A line a call on stderr. */
-void fc_set_verbose(int verbose);
 
 int fc_algorithm_count(void);
 const char *fc_algorithm_name(int index);
@@ -92,6 +90,11 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
 /* input (max without indices), indices: as they are needed. */
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads);
+
+/* ---- report.c ---- */
+
+/* A line a call of a convolution or a pooling on stderr. */
+void fc_set_verbose(int verbose);
 
 /* ---- what networks run: elementwise.c ---- */
 

@@ -8,6 +8,7 @@
 #include "geometry.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -42,9 +43,37 @@ static size_t class_bytes(size_t bytes)
     return (bytes + step - 1) / step * step;
 }
 
+/* Mapped from the system and given back to it: free() would keep blocks, once glibc has seen a few, for good. */
+static void *map_block(size_t bytes)
+{
+#if defined(__linux__)
+    char *room = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    char *block = room + (HUGE_PAGE - (uintptr_t)room % HUGE_PAGE) % HUGE_PAGE;
+    if (block > room)
+        munmap(room, (size_t)(block - room));
+    munmap(block + bytes, (size_t)(room + HUGE_PAGE - block));
+    madvise(block, bytes, MADV_HUGEPAGE);
+    return block;
+#else
+    return aligned_alloc(HUGE_PAGE, bytes);
+#endif
+}
+
+static void unmap_block(void *block, size_t bytes)
+{
+#if defined(__linux__)
+    munmap(block, bytes);
+#else
+    (void)bytes;
+    free(block);
+#endif
+}
+
 static void drop_oldest(void)
 {
-    free(cache[0].block);
+    unmap_block(cache[0].block, cache[0].bytes);
     cache_bytes -= cache[0].bytes;
     cache_count--;
     for (int i = 0; i < cache_count; i++)
@@ -76,7 +105,7 @@ static void *take_cached(size_t bytes)
 
 void *fc_acquire(size_t bytes)
 {
-    if (bytes > PTRDIFF_MAX - HUGE_PAGE)
+    if (bytes > PTRDIFF_MAX / 2)
         return NULL;
     if (bytes < RECYCLED_BYTES)
         return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + ALIGNMENT);
@@ -84,15 +113,11 @@ void *fc_acquire(size_t bytes)
     void *block = take_cached(bytes);
     if (block)
         return block;
-    block = aligned_alloc(HUGE_PAGE, bytes);
+    block = map_block(bytes);
     if (!block) { /* what is kept may be what is missing */
         fc_empty_cache();
-        block = aligned_alloc(HUGE_PAGE, bytes);
+        block = map_block(bytes);
     }
-#if defined(__linux__)
-    if (block)
-        madvise(block, bytes, MADV_HUGEPAGE);
-#endif
     return block;
 }
 
@@ -115,7 +140,8 @@ void fc_release(void *block, size_t bytes)
         block = NULL;
     }
     pthread_mutex_unlock(&lock);
-    free(block);
+    if (block)
+        unmap_block(block, bytes);
 }
 
 void fc_set_cache_limit(size_t bytes)

@@ -1,10 +1,9 @@
 /* From a problem to a plan, and from a plan to the result. */
 #include "algorithm.h"
 #include "parallel.h"
+#include "report.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define FC_ALGORITHM(name) extern const fc_algo fc_algo_##name;
 #include "algorithms.def"
@@ -21,10 +20,8 @@ enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
 static const double SERIAL_NS = 10000;
 
 static const char *preferred;
-static int verbose;
 
 void fc_prefer_algorithm(const char *algorithm) { preferred = algorithm; }
-void fc_set_verbose(int value) { verbose = value; }
 
 int fc_algorithm_count(void) { return ALGORITHMS; }
 const char *fc_algorithm_name(int index) { return algorithms[index]->name; }
@@ -78,46 +75,33 @@ fc_status fc_plan_pack(const fc_plan *plan, const void *weight, void *packed, in
     return FC_OK;
 }
 
-/* A phase of an input gradient multiplies the weight with zeros beyond the border where the sum has no term at all. */
-static int weight_is_finite(const fc_plan *plan, const void *weight)
+typedef struct {
+    const fc_plan *plan;
+    const char *array;
+    int64_t count;
+    int finite;
+} finite_job;
+
+enum { FINITE_COUNT = 1 << 16 };
+
+static void finite_task(void *context, int64_t task, int thread)
 {
-    const fc_conv *p = &plan->problem;
-    const int64_t count = p->out_channels * (p->in_channels / p->groups) * fc_taps(p);
-    return plan->isa->kernels[p->dtype]->all_finite(count, weight);
+    (void)thread;
+    finite_job *job = context;
+    const fc_dtype dtype = job->plan->problem.dtype;
+    const int64_t first = task * FINITE_COUNT, count = fc_smaller(FINITE_COUNT, job->count - first);
+    if (!job->plan->isa->kernels[dtype]->all_finite(count, job->array + first * (int64_t)fc_element_bytes(dtype)))
+        __atomic_store_n(&job->finite, 0, __ATOMIC_RELAXED);
 }
 
-static void print_sizes(const char *word, const int64_t first, const int64_t second, const int64_t size[3])
+static int all_finite(const fc_plan *plan, const void *array, int64_t count, int threads)
 {
-    fprintf(stderr, " %s ", word);
-    if (second)
-        fprintf(stderr, "%lldx%lldx", (long long)first, (long long)second);
-    fprintf(stderr, "%lldx%lldx%lld", (long long)size[0], (long long)size[1], (long long)size[2]);
+    finite_job job = {plan, array, count, 1};
+    fc_parallel_for(fc_divide_up(count, FINITE_COUNT), threads, finite_task, &job);
+    return job.finite;
 }
 
-/* The problem with its three spatial dimensions, what was chosen for it, and how long it took. */
-static void report(const fc_plan *plan, int threads, double milliseconds)
-{
-    static const char *const passes[] = {"forward", "input gradient", "weight gradient"};
-    const fc_conv *p = &plan->problem;
-    fprintf(stderr, "fastconv: %s %s %s", passes[plan->pass], p->dtype == FC_FLOAT32 ? "float32" : "float64",
-            p->layout == FC_CHANNELS_FIRST ? "channels_first" : "channels_last");
-    print_sizes("input", p->batch, p->in_channels, p->in_size);
-    print_sizes("weight", p->out_channels, p->in_channels / p->groups, p->kernel);
-    print_sizes("stride", 0, 0, p->stride);
-    print_sizes("padding", 0, 0, p->padding);
-    print_sizes("dilation", 0, 0, p->dilation);
-    fprintf(stderr, " groups %lld | %s %s threads %d %.4f ms\n", (long long)p->groups, plan->algorithm->name,
-            plan->isa->name, threads, milliseconds);
-}
-
-static double now_milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
-static fc_status run_plan(const fc_plan *plan, const fc_operands *operands, int threads)
+static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands, int threads)
 {
     const size_t packed_bytes = operands->packed ? 0 : plan->packed_bytes;
     const size_t packed_room = (size_t)fc_round_up((int64_t)packed_bytes, 128);
@@ -135,19 +119,34 @@ static fc_status run_plan(const fc_plan *plan, const fc_operands *operands, int 
     return FC_OK;
 }
 
+/* A phase of an input gradient multiplies the weight with zeros beyond the border, where the sum has no term at all: a
+ * weight that is not finite is left to direct.  It shows in every sum that it enters, so the smaller of weight and result
+ * tells. */
+static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, int threads)
+{
+    const fc_conv *p = &plan->problem;
+    const int64_t weights = p->out_channels * (p->in_channels / p->groups) * fc_taps(p);
+    const int64_t results = p->batch * p->in_channels * fc_volume(p->in_size);
+    if (weights > results) {
+        const fc_status status = run_algorithm(plan, operands, threads);
+        if (status != FC_OK || all_finite(plan, operands->input, results, threads))
+            return status;
+    }
+    if (!all_finite(plan, operands->weight, weights, threads))
+        plan->algorithm = &fc_algo_direct;
+    else if (weights > results)
+        return FC_OK;
+    return run_algorithm(plan, operands, threads);
+}
+
 fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads)
 {
-    fc_plan direct;
+    fc_plan done = *plan;
     threads = useful_threads(plan, threads);
-    const double begin = verbose ? now_milliseconds() : 0;
-    if (plan->pass == FC_INPUT_GRADIENT && !weight_is_finite(plan, operands->weight)) {
-        direct = *plan;
-        direct.algorithm = &fc_algo_direct;
-        plan = &direct;
-    }
-    const fc_status status = run_plan(plan, operands, threads);
-    if (verbose)
-        report(plan, threads, now_milliseconds() - begin);
+    const double begin = fc_report_begin();
+    const fc_status status = plan->pass == FC_INPUT_GRADIENT ? run_input_gradient(&done, operands, threads)
+                                                              : run_algorithm(&done, operands, threads);
+    fc_report_convolution(&done, threads, begin);
     return status;
 }
 

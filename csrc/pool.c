@@ -2,6 +2,7 @@
 #include "geometry.h"
 #include "isa/isa.h"
 #include "parallel.h"
+#include "report.h"
 
 enum { CHANNEL_BLOCK = 32, SERIAL_ELEMENTS = 20000 };
 
@@ -42,11 +43,14 @@ static void forward_task(void *context, int64_t task, int thread)
 
 fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads)
 {
+    const double begin = fc_report_begin();
+    threads = useful_threads(problem, threads);
     pool_job job = make_job(problem);
     job.input = input;
     job.target = output;
     job.winners = indices;
-    fc_parallel_for(problem->batch * job.blocks, useful_threads(problem, threads), forward_task, &job);
+    fc_parallel_for(problem->batch * job.blocks, threads, forward_task, &job);
+    fc_report_pool(problem, "forward", threads, begin);
     return FC_OK;
 }
 
@@ -63,6 +67,7 @@ static void backward_task(void *context, int64_t task, int thread)
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads)
 {
+    const double begin = fc_report_begin();
     threads = useful_threads(problem, threads);
     pool_job job = make_job(problem);
     job.grad_output = grad_output;
@@ -76,5 +81,6 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, backward_task, &job);
     fc_release(job.rows, bytes);
+    fc_report_pool(problem, "backward", threads, begin);
     return FC_OK;
 }

@@ -59,6 +59,9 @@ class PackedWeight:
         dtype: np.dtype[Any] = self.array.dtype
         return dtype
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedWeight, (self.array,)  # packed forms are for this machine, and made again
+
     def __repr__(self) -> str:
         return f"PackedWeight(shape={self.shape}, dtype={self.dtype})"
 

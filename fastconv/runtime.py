@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,26 +31,37 @@ _MOST_THREADS = 1024
 # ---- the environment, read once ----
 
 
-_QUOTA_FILES = (
-    ("/sys/fs/cgroup/cpu.max",),
-    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-)
+def _read_file(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
-def _cgroup_quota(read: Any = None) -> float | None:
-    """Processors that the control group's quota allows (versions 2 and 1), None without a quota."""
-
-    def read_file(path: str) -> str:
-        with open(path) as file:
-            return file.read()
-
-    for paths in _QUOTA_FILES:
-        try:
-            quota, period = " ".join((read or read_file)(path) for path in paths).split()
-            return None if quota in ("max", "-1") else float(quota) / float(period)
-        except (OSError, ValueError, ZeroDivisionError):  # absent, or nothing that limits us
+def _cgroup_folders(read: Callable[[str], str]) -> Iterator[str]:
+    """Folders of this process's control groups, each with those above it, versions 2 and 1."""
+    try:
+        groups = [line.split(":", 2)[1:] for line in read("/proc/self/cgroup").splitlines()]
+    except OSError:
+        groups = []
+    for controllers, group in [*(pair for pair in groups if len(pair) == 2), ["", "/"], ["cpu", "/"]]:
+        if controllers and "cpu" not in controllers.split(","):
             continue
-    return None
+        parts = [part for part in group.split("/") if part]
+        root = "/sys/fs/cgroup/cpu" if controllers else "/sys/fs/cgroup"
+        yield from ("/".join([root, *parts[:depth]]) for depth in range(len(parts), -1, -1))
+
+
+def _cgroup_quota(read: Callable[[str], str] = _read_file) -> float | None:
+    """Processors that the control groups' smallest quota allows, None without a quota."""
+    quotas = []
+    for folder in _cgroup_folders(read):
+        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+            try:
+                quota, period = " ".join(read(f"{folder}/{name}") for name in names).split()
+                if quota not in ("max", "-1"):
+                    quotas.append(float(quota) / float(period))
+            except (OSError, ValueError, ZeroDivisionError):  # absent, or nothing that limits us
+                continue
+    return min(quotas, default=None)
 
 
 def _processors() -> tuple[int, str]:
