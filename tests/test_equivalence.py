@@ -159,8 +159,9 @@ def test_packed_weight(isa, problem, algorithm):
 @pytest.mark.parametrize("algorithm", fc.algorithms())
 def test_no_algorithm_only_refuses(algorithm):
     # Otherwise all the tests above could pass on refusals.
-    for which in PASSES:
-        assert any(problem.refusal(algorithm, which, "float32", "channels_first") is None for problem in CONVOLUTIONS)
+    for layout in LAYOUTS:
+        answers = [problem.refusal(algorithm, which, "float32", layout) for problem in CONVOLUTIONS for which in PASSES]
+        assert None in answers
 
 
 def test_direct_refuses_nothing():

@@ -31,7 +31,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows;
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
     const double slow = pass == FC_WEIGHT_GRADIENT || problem->stride[2] > 1 ? 0.3 : 0.15;
-    const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups * 0.3 : 0;
+    const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups : 0;
     return 500 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste + packed * slow + weight;
 }
 
@@ -186,7 +186,8 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
         gemm.rows = ins;
         gemm.columns = pixels;
         const int64_t pitch = weight_row_pitch(p, taps);
-        gemm.a = (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch};
+        gemm.a = fc_taps(p) == 1 ? (fc_matrix){.data = operands->weight, .row = 1, .depth = ins, .group = outs * ins}
+                                 : (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch};
         gemm.b = grad_output;
         gemm.c_row = in[1];
     } else {
@@ -226,7 +227,8 @@ static void input_gradient(const fc_plan *plan, const fc_operands *operands, cha
         if (!fc_phase_make(p, i, &phase))
             continue;
         fc_phase_taps(p, &phase, taps);
-        pack_weight(plan, operands->weight, taps, fc_volume(phase.window.taps), weight, threads);
+        if (fc_taps(p) > 1 || p->layout == FC_CHANNELS_LAST) /* a 1x1 kernel is read where it lies */
+            pack_weight(plan, operands->weight, taps, fc_volume(phase.window.taps), weight, threads);
         const fc_gemm gemm = phase_gemm(plan, operands, &phase, weight);
         fc_gemm_run(&gemm, room, threads);
     }

@@ -97,6 +97,8 @@ typedef struct {
      * target[r * row_stride + point(n)] = source[r * row_pitch + (n - n0) * column_pitch]. */
     void (*scatter)(const int64_t size[3], const int64_t stride[3], int64_t n0, int64_t n1, int64_t rows,
                     int64_t row_stride, void *target, const void *source, int64_t row_pitch, int64_t column_pitch);
+    /* Columns [output][channel, tap] of one image, summed into channels [first, last) of its input: see conv/col2im.c. */
+    void (*spread)(const fc_conv *problem, const void *columns, int64_t first, int64_t last, void *input);
     /* Weight gradients: target[i] = sum over slices of parts[s * slice_stride + position(i)], for rows of the target
      * [channels][taps] from rows of the source in the same order (channels_last 0) or [taps][channels] (1). */
     void (*reduce)(int64_t slices, int64_t slice_stride, const void *parts, int64_t channels, int64_t taps,
