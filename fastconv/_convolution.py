@@ -73,91 +73,45 @@ class PackedWeight:
         return array
 
 
-class Options:
-    """The options of one convolution, checked against its shapes: what the engine needs beside the arrays."""
+Geometry = tuple[Sizes, Sizes, Sizes, int, bool]  # stride, padding before, dilation, groups, channels last: see _core
 
-    __slots__ = ("after", "before", "channels_last", "dilation", "groups", "out_shape", "stride")
 
-    def __init__(
-        self,
-        input_shape: Sizes,
-        weight_shape: Sizes,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: Any,
-        channels_last: bool,
-        weight_name: str = "weight",
-    ) -> None:
-        """``input_shape`` has a batch."""
-        dimensions = len(input_shape) - 2
-        self.channels_last = channels_last
-        self.stride = check.integers(stride, dimensions, "stride", 1)
-        self.dilation = check.integers(dilation, dimensions, "dilation", 1)
-        self.groups = check.integer(groups, "groups", 1)
-        channels = input_shape[-1] if channels_last else input_shape[1]
-        check.check_weight(weight_shape, dimensions, channels, self.groups, weight_name)
-        kernel = weight_shape[2:]
-        self.before, self.after = check.paddings(padding, kernel, self.stride, self.dilation)
-        size = input_shape[1:-1] if channels_last else input_shape[2:]
-        out_size = check.conv_out_size(size, kernel, self.stride, self.before, self.after, self.dilation, weight_name)
-        self.out_shape = check.output_shape(input_shape[0], weight_shape[0], out_size, channels_last)
+def geometry_of(
+    input_shape: Sizes,
+    weight_shape: Sizes,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    channels_last: bool,
+    weight_name: str = "weight",
+) -> tuple[Geometry, Sizes]:
+    """The options, checked against the shapes (the input's with a batch), and the output's shape.
 
-    def run(
-        self,
-        which: int,
-        input: Array,
-        weight: Array,
-        output: Array,
-        bias: Array | None,
-        algorithm: bytes | None,
-        activation: int = 0,
-        forms: dict[Any, Any] | None = None,
-    ) -> None:
-        """One pass by the engine."""
-        refusal = _core.convolve(
-            which,
-            input,
-            weight,
-            output,
-            bias,
-            self.stride,
-            self.before,
-            self.dilation,
-            self.groups,
-            self.channels_last,
-            algorithm,
-            activation,
-            forms,
-        )
-        if refusal is not None:
-            raise refused(algorithm, refusal)
+    The padding after follows from the shapes.
+    """
+    channels, size = (input_shape[-1], input_shape[1:-1]) if channels_last else (input_shape[1], input_shape[2:])
+    dimensions = len(size)
+    stride = check.integers(stride, dimensions, "stride", 1)
+    dilation = check.integers(dilation, dimensions, "dilation", 1)
+    groups = check.integer(groups, "groups", 1)
+    check.check_weight(weight_shape, dimensions, channels, groups, weight_name)
+    kernel = weight_shape[2:]
+    before, after = check.paddings(padding, kernel, stride, dilation)
+    out_size = check.conv_out_size(size, kernel, stride, before, after, dilation, weight_name)
+    out_shape = check.output_shape(input_shape[0], weight_shape[0], out_size, channels_last)
+    return (stride, before, dilation, groups, channels_last), out_shape
 
-    def check_algorithm(self, which: int, input_shape: Sizes, weight_shape: Sizes, algorithm: bytes | None) -> None:
-        """That an algorithm asked for by name can do a pass, before anything is computed."""
-        if algorithm is None:
-            return
-        for name, _, reason in self.candidates(which, 4, input_shape, weight_shape, algorithm)[2]:
-            if name == algorithm.decode() and reason is not None:
-                raise refused(algorithm, reason)
 
-    def candidates(
-        self, which: int, itemsize: int, input_shape: Sizes, weight_shape: Sizes, algorithm: bytes | None
-    ) -> tuple[str | None, int, list[tuple[str, float | None, str | None]]]:
-        """What the engine says of every algorithm."""
-        return _core.explain(
-            which,
-            itemsize,
-            input_shape,
-            weight_shape,
-            self.out_shape,
-            self.stride,
-            self.before,
-            self.dilation,
-            self.groups,
-            self.channels_last,
-            algorithm,
-        )
+def check_algorithm(
+    which: int, input_shape: Sizes, weight_shape: Sizes, out_shape: Sizes, geometry: Geometry, algorithm: bytes | None
+) -> None:
+    """That an algorithm asked for by name can do a pass, before anything is computed."""
+    if algorithm is None:
+        return
+    for name, _, reason in _core.explain(which, 4, input_shape, weight_shape, out_shape, geometry, algorithm)[2]:
+        if name == algorithm.decode() and reason is not None:
+            raise refused(algorithm, reason)
 
 
 def refused(algorithm: bytes | None, reason: str) -> ValueError:
@@ -199,26 +153,27 @@ def forward(
 
     shape = x.shape
     batched_shape = check.batched(shape, dimensions, "input", channels_last)
-    options = Options(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
+    geometry, out_shape = geometry_of(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
     if b is not None:
         check.check_bias(b, w.shape[0])
-    out_shape = options.out_shape if batched_shape is shape else options.out_shape[1:]
+    if name is not None:
+        check_algorithm(FORWARD, batched_shape, w.shape, out_shape, geometry, name)
+    batched_out_shape = out_shape
+    if batched_shape is not shape:
+        x, out_shape = x.reshape(batched_shape), out_shape[1:]
     if out is not None:
         check.check_out(out, out_shape, dtype, (x, w, b))
-    if name is not None:
-        options.check_algorithm(FORWARD, batched_shape, w.shape, name)
 
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    if batched_shape is not shape:
-        x = x.reshape(batched_shape)
-    result = check.target(out, out_shape, compute)
+    result = check.empty(out_shape, compute) if out is None else check.target(out, out_shape, compute)
     if batched_shape[0]:
-        options.run(
+        _core.convolve(
             FORWARD,
             check.ready(x, compute),
             check.ready(w, compute) if forms is None else weight.in_dtype(compute),
-            result if batched_shape is shape else result.reshape(options.out_shape),
+            result if batched_shape is shape else result.reshape(batched_out_shape),
             None if b is None else check.ready(b, compute),
+            geometry,
             name,
             code,
             forms,
@@ -229,7 +184,7 @@ def forward(
 
 
 def input_gradient(
-    options: Options,
+    geometry: Geometry,
     grad_output: Array,
     weight: Array,
     input_shape: Sizes,
@@ -242,12 +197,13 @@ def input_gradient(
     compute = weight.dtype
     result = check.target(out, shape, compute)
     if input_shape[0]:
-        options.run(INPUT_GRADIENT, result.reshape(input_shape), weight, grad_output, None, algorithm)
+        dx = result.reshape(input_shape)
+        _core.convolve(INPUT_GRADIENT, dx, weight, grad_output, None, geometry, algorithm, 0, None)
     return check.deliver(result, out, shape, dtype)
 
 
 def weight_gradient(
-    options: Options,
+    geometry: Geometry,
     grad_output: Array,
     input: Array,
     weight_shape: Sizes,
@@ -258,7 +214,7 @@ def weight_gradient(
     """The gradient of a weight."""
     result = check.target(out, weight_shape, input.dtype)
     if input.shape[0]:
-        options.run(WEIGHT_GRADIENT, input, result, grad_output, None, algorithm)
+        _core.convolve(WEIGHT_GRADIENT, input, result, grad_output, None, geometry, algorithm, 0, None)
     else:
         result[...] = 0
     return check.deliver(result, out, weight_shape, dtype)

@@ -6,6 +6,7 @@ import numpy as np
 
 _Array = np.ndarray[Any, Any]
 _Sizes = tuple[int, ...]
+_Geometry = tuple[_Sizes, _Sizes, _Sizes, int, bool]  # stride, padding before, dilation, groups, channels last
 
 class Block:
     def __init__(self, size: int) -> None: ...
@@ -17,28 +18,23 @@ def convolve(
     weight: _Array,
     output: _Array,
     bias: _Array | None,
-    stride: _Sizes,
-    padding: _Sizes,
-    dilation: _Sizes,
-    groups: int,
-    channels_last: bool,
+    geometry: _Geometry,
     algorithm: bytes | None,
     activation: int,
     packed_forms: dict[Any, Any] | None,
-) -> str | None: ...
+) -> None: ...
 def explain(
     pass_: int,
     itemsize: int,
     input: _Sizes,
     weight: _Sizes,
     output: _Sizes,
-    stride: _Sizes,
-    padding: _Sizes,
-    dilation: _Sizes,
-    groups: int,
-    channels_last: bool,
+    geometry: _Geometry,
     algorithm: bytes | None,
 ) -> tuple[str | None, int, list[tuple[str, float | None, str | None]]]: ...
+def conv_out_size(
+    size: _Sizes, kernel: _Sizes, stride: _Sizes, before: _Sizes, after: _Sizes, dilation: _Sizes, largest_plane: int
+) -> _Sizes | None: ...
 def pool(
     kind: int,
     input: _Array,

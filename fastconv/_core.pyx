@@ -1,8 +1,8 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
 """The only binding: NumPy arrays, already checked, to the structs of csrc/fastconv.h, one call each without the GIL.
 
 Arrays come as C-contiguous, aligned, native float32 or float64 of the same dtype; what can fail by the user's fault has been
-refused by then.  A status becomes MemoryError; a refusal by an algorithm is returned as its reason.
+refused by then.  A status becomes an exception.
 """
 from libc.stdint cimport int64_t
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -18,8 +18,10 @@ cdef extern from *:
     #else
     #define FC_COMPILER "unknown"
     #endif
+    typedef __int128 wide;
     """
     const char *FC_COMPILER
+    ctypedef long long wide  # 128 bits
 
 
 cdef class Block:
@@ -83,29 +85,29 @@ cdef inline void option(int64_t *target, tuple values, int64_t missing):
 
 
 cdef void fill_conv(fc_conv *problem, fc_dtype dtype, const Py_ssize_t *input, const Py_ssize_t *weight,
-                    const Py_ssize_t *output, tuple stride, tuple padding, tuple dilation, int64_t groups,
-                    bint channels_last):
+                    const Py_ssize_t *output, tuple geometry):
+    cdef tuple stride = <tuple>geometry[0]
+    cdef bint channels_last = geometry[4]
     cdef int dimensions = len(stride)
     problem.dtype = dtype
     problem.layout = FC_CHANNELS_LAST if channels_last else FC_CHANNELS_FIRST
     problem.batch = input[0]
-    problem.groups = groups
+    problem.groups = geometry[3]
     problem.in_channels = input[dimensions + 1 if channels_last else 1]
     problem.out_channels = weight[0]
     spatial(problem.in_size, input + (1 if channels_last else 2), dimensions)
     spatial(problem.kernel, weight + 2, dimensions)
     spatial(problem.out_size, output + (1 if channels_last else 2), dimensions)
     option(problem.stride, stride, 1)
-    option(problem.dilation, dilation, 1)
-    option(problem.padding, padding, 0)
+    option(problem.dilation, <tuple>geometry[2], 1)
+    option(problem.padding, <tuple>geometry[1], 0)
 
 
-def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding, tuple dilation, int64_t groups,
-             bint channels_last, bytes algorithm, int activation, dict packed_forms):
+def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algorithm, int activation, dict packed_forms):
     """Run one pass of a convolution; the array of that pass's result is written.
 
-    algorithm: None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
-    Returns None, or the reason why the algorithm cannot.
+    geometry: stride, padding before, dilation, groups, channels last.  algorithm: None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
+    The algorithm has been asked before whether it can.
     """
     cdef Array x = Array(input, pass_ == FC_INPUT_GRADIENT), w = Array(weight, pass_ == FC_WEIGHT_GRADIENT)
     cdef Array y = Array(output, pass_ == FC_FORWARD), b = Array(bias), form
@@ -116,10 +118,9 @@ def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding
     cdef const char *reason
     cdef fc_status status
     cdef int threads = fc_threads()
-    fill_conv(&problem, x.dtype(), x.view.shape, w.view.shape, y.view.shape, stride, padding, dilation, groups,
-              channels_last)
+    fill_conv(&problem, x.dtype(), x.view.shape, w.view.shape, y.view.shape, geometry)
     if fc_plan_make(&plan, &problem, <fc_pass>pass_, name, &reason) != FC_OK:
-        return reason.decode()
+        raise ValueError(reason.decode())
     operands.input = x.view.buf
     operands.weight = w.view.buf
     operands.output = y.view.buf
@@ -127,7 +128,7 @@ def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding
     operands.packed = NULL
     operands.activation = <fc_activation>activation
     if packed_forms is not None and plan.packed_bytes:
-        key = (fc_plan_algorithm(&plan), fc_isa_current(), groups, channels_last, x.view.itemsize)
+        key = (fc_plan_algorithm(&plan), fc_isa_current(), problem.groups, problem.layout, x.view.itemsize)
         block = packed_forms.get(key)
         if block is None:
             block = Block(plan.packed_bytes)
@@ -141,11 +142,27 @@ def convolve(int pass_, input, weight, output, bias, tuple stride, tuple padding
         status = fc_plan_run(&plan, &operands, threads)
     if status == FC_NO_MEMORY:
         raise MemoryError("no memory for the workspace of a convolution")
-    return None
 
 
-def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple stride, tuple padding, tuple dilation,
-            int64_t groups, bint channels_last, bytes algorithm):
+def conv_out_size(tuple size, tuple kernel, tuple stride, tuple before, tuple after, tuple dilation, int64_t largest_plane):
+    """The output's spatial sizes; None where a kernel does not fit or the padded input has more than largest_plane elements.
+
+    Sizes are any of 63 bits, options of 31.
+    """
+    cdef Py_ssize_t d, dimensions = len(size)
+    cdef wide padded, room, plane = 1
+    cdef tuple result = ()
+    for d in range(dimensions):
+        padded = <wide><int64_t>size[d] + <int64_t>before[d] + <int64_t>after[d]
+        room = padded - <wide><int64_t>dilation[d] * (<int64_t>kernel[d] - 1) - 1
+        plane *= padded
+        if room < 0 or plane > largest_plane:
+            return None
+        result += (<int64_t>room // <int64_t>stride[d] + 1,)
+    return result
+
+
+def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple geometry, bytes algorithm):
     """(algorithm or None, workspace bytes, [(name, cost in ns or None, reason or None), ...]) of shapes with a batch."""
     cdef Py_ssize_t shapes[15]
     cdef fc_conv problem
@@ -158,8 +175,8 @@ def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tu
         shapes[i] = input[i]
         shapes[5 + i] = weight[i]
         shapes[10 + i] = output[i]
-    fill_conv(&problem, FC_FLOAT32 if itemsize == 4 else FC_FLOAT64, shapes, shapes + 5, shapes + 10, stride, padding,
-              dilation, groups, channels_last)
+    fill_conv(&problem, FC_FLOAT32 if itemsize == 4 else FC_FLOAT64, shapes, shapes + 5, shapes + 10,
+              geometry)
     candidates = []
     for i in range(fc_algorithm_count()):
         reason = fc_algorithm_candidate(i, &problem, <fc_pass>pass_, &cost)

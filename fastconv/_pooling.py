@@ -93,15 +93,11 @@ def _pool(options: Options, x: Array, out: Any, return_indices: bool) -> Any:
     out_shape = options.out_shape if x.ndim == len(options.shape) else options.out_shape[1:]
     out_indices = None
     if return_indices and out is not None:
-        if not isinstance(out, (tuple, list)):
-            raise TypeError(f"out: expected a pair of arrays for values and indices, got {type(out).__name__}")
-        if len(out) != 2:
-            raise ValueError(f"out: expected a pair of arrays for values and indices, got {len(out)}")
-        out, out_indices = out
-        check.check_out(out, out_shape, dtype, (x,), "out[0]")
+        out, out_indices = check.several(out, "out", 2, "values and indices")
+    if out is not None:
+        check.check_out(out, out_shape, dtype, (x,), "out[0]" if return_indices else "out")
+    if out_indices is not None:
         check.check_out(out_indices, out_shape, INT64, (x, out), "out[1]")
-    elif out is not None:
-        check.check_out(out, out_shape, dtype, (x,))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.target(out, out_shape, compute)
     indices = check.target(out_indices, out_shape, INT64) if return_indices else None
@@ -165,11 +161,13 @@ def _backward(options: Options, dy: Array, x: Array, indices: Array | None, out:
     if dy.shape != out_shape:
         raise ValueError(f"grad_output: expected the output's shape {out_shape}, got {dy.shape}")
     if indices is not None:
-        indices = _check_indices(indices, out_shape, options.plane)
+        _check_indices(indices, out_shape)
     if out is not None:
         check.check_out(out, x.shape, dtype, (dy, x, indices))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.target(out, x.shape, compute)
+    if indices is not None:
+        indices = _ready_indices(indices, options.plane)
     if options.shape[0]:
         winners_again = options.kind == MAXIMUM and indices is None
         _core.pool_backward(
@@ -183,11 +181,14 @@ def _backward(options: Options, dy: Array, x: Array, indices: Array | None, out:
     return check.deliver(result, out, x.shape, dtype)
 
 
-def _check_indices(indices: Array, shape: Sizes, plane: int) -> Array:
+def _check_indices(indices: Array, shape: Sizes) -> None:
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices: expected integers, got {indices.dtype}")
     if indices.shape != shape:
         raise ValueError(f"indices: expected the output's shape {shape}, got {indices.shape}")
+
+
+def _ready_indices(indices: Array, plane: int) -> Array:
     if indices.size and (int(indices.min()) < -1 or int(indices.max()) >= plane):
         raise ValueError(
             f"indices: expected places in a plane of {plane}, got {int(indices.min())} to {int(indices.max())}"

@@ -5,6 +5,7 @@ The engine sees only what has passed here.  Every message names the argument, wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
@@ -65,7 +66,7 @@ def ready(array: Array, dtype: np.dtype[Any]) -> Array:
     """The array as the engine reads it: the dtype, C-contiguous, aligned, native; itself where it is so already."""
     if array.dtype is dtype:
         flags = array.flags
-        if flags.c_contiguous and flags.aligned:
+        if flags.carray or (flags.c_contiguous and flags.aligned):  # the first: writeable too, and one question
             return array
     with np.errstate(all="ignore"):
         return np.require(array, dtype, ["C", "A"])
@@ -73,14 +74,11 @@ def ready(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def empty(shape: Sizes, dtype: np.dtype[Any]) -> Array:
     """A new array; of 1 MB and more from the recycling pool."""
-    size = dtype.itemsize
-    for length in shape:
-        size *= length or 1
-    if size < _RECYCLED_BYTES:
+    size = math.prod(shape, start=dtype.itemsize)
+    if 0 < size < _RECYCLED_BYTES:
         return np.empty(shape, dtype)
-    if size > _LARGEST:
-        raise ValueError(f"output: expected a size that fits 63 bits, got shape {shape} of {dtype}: {size} bytes")
-    if 0 in shape:
+    check_size(shape, "output")
+    if size == 0:
         return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, _core.Block(size))  # type: ignore[arg-type]
 
@@ -145,6 +143,15 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
 
 
+def several(value: Any, name: str, count: int, what: str) -> tuple[Any, ...]:
+    """So many, one for each of ``what``."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise TypeError(f"{name}: expected a tuple of {count}, for {what}, got {type(value).__name__}")
+    if len(value) != count:
+        raise ValueError(f"{name}: expected a tuple of {count}, for {what}, got {len(value)}")
+    return tuple(value)
+
+
 def flag(value: Any, name: str) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -172,6 +179,12 @@ def integers(value: Any, dimensions: int, name: str, least: int) -> Sizes:
     """One integer a dimension, from an integer for all or a sequence of one or of ``dimensions``."""
     if type(value) is int and least <= value <= _LARGEST_OPTION:
         return (value,) * dimensions
+    if type(value) is tuple and len(value) == dimensions:
+        for item in value:
+            if type(item) is not int or not least <= item <= _LARGEST_OPTION:
+                break
+        else:
+            return value
     if not _is_sequence(value):
         return (integer(value, name, least, _LARGEST_OPTION),) * dimensions
     if len(value) not in (1, dimensions):
@@ -196,7 +209,8 @@ def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         before = tuple(size // 2 for size in total)
         return before, tuple(size - first for size, first in zip(total, before, strict=True))
-    if _is_sequence(value) and len(value) and all(map(_is_sequence, value)):
+    plain = type(value) is tuple and len(value) == dimensions and type(value[0]) is int
+    if not plain and _is_sequence(value) and len(value) and all(map(_is_sequence, value)):
         if len(value) != dimensions or any(len(pair) != 2 for pair in value):
             raise ValueError(f"padding: expected {dimensions} pairs (before, after), got {value!r}")
         before, after = zip(*(integers(pair, 2, "padding", 0) for pair in value), strict=True)
@@ -255,7 +269,7 @@ def batched(shape: Sizes, dimensions: int, name: str, channels_last: bool) -> Si
         )
     if len(shape) == dimensions + 1:
         shape = (1, *shape)
-    if 0 in shape[1:]:
+    if 0 in shape and 0 in shape[1:]:
         raise ValueError(f"{name}: expected every size but the batch to be at least 1, got shape {shape}")
     return shape
 
@@ -286,26 +300,25 @@ def check_bias(bias: Array, out_channels: int) -> None:
         raise ValueError(f"bias: expected shape ({out_channels},), got {bias.shape}")
 
 
-def _check_plane(plane: int) -> None:
-    if plane > _LARGEST_PLANE:
-        raise ValueError(f"padding: expected a padded input of at most 2**56 elements a plane, got {plane}")
+def _too_large(plane: int) -> ValueError:
+    return ValueError(f"padding: expected a padded input of at most 2**56 elements a plane, got {plane}")
 
 
 def conv_out_size(
     size: Sizes, kernel: Sizes, stride: Sizes, before: Sizes, after: Sizes, dilation: Sizes, name: str
 ) -> Sizes:
     """The spatial shape of a convolution's output; ``name`` is the weight's."""
-    result, plane = [], 1
-    for i, k, s, first, last, d in zip(size, kernel, stride, before, after, dilation, strict=True):
-        padded, extent = i + first + last, d * (k - 1) + 1
-        plane *= padded
-        if extent > padded:
+    result = _core.conv_out_size(size, kernel, stride, before, after, dilation, _LARGEST_PLANE)
+    if result is not None:
+        return result
+    padded = [i + first + last for i, first, last in zip(size, before, after, strict=True)]
+    for whole, k, d in zip(padded, kernel, dilation, strict=True):
+        extent = d * (k - 1) + 1
+        if extent > whole:
             raise ValueError(
-                f"{name}: expected a kernel that fits the padded input of {padded}, got {k} with dilation {d}: {extent}"
+                f"{name}: expected a kernel that fits the padded input of {whole}, got {k} with dilation {d}: {extent}"
             )
-        result.append((padded - extent) // s + 1)
-    _check_plane(plane)
-    return tuple(result)
+    raise _too_large(math.prod(padded))
 
 
 def pool_out_size(
@@ -328,7 +341,8 @@ def pool_out_size(
                 f"got {k} with dilation {d}: {extent}"
             )
         result.append(out)
-    _check_plane(plane)
+    if plane > _LARGEST_PLANE:
+        raise _too_large(plane)
     return tuple(result)
 
 
@@ -339,8 +353,6 @@ def output_shape(batch: int, channels: int, size: Sizes, channels_last: bool) ->
 
 def check_size(shape: Sizes, name: str) -> None:
     """That an array of float64 of the shape would have a size that 63 bits hold."""
-    size = 8
-    for length in shape:
-        size *= length or 1  # NumPy makes none either where the batch is 0
+    size = math.prod((length or 1 for length in shape), start=8)  # NumPy makes none either where the batch is 0
     if size > _LARGEST:
         raise ValueError(f"{name}: expected a product of sizes that fits 63 bits, got shape {shape}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _convolution, _pooling
 from . import _validate as check
-from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, Options
+from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, check_algorithm, geometry_of
 from ._validate import FLOAT16, FLOAT32, Array, Sizes
 
 __all__ = [
@@ -34,12 +34,8 @@ __all__ = [
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 
-def _three(value: Any, name: str) -> tuple[Any, Any, Any]:
-    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise TypeError(f"{name}: expected a tuple of 3, for input, weight and bias, got {type(value).__name__}")
-    if len(value) != 3:
-        raise ValueError(f"{name}: expected a tuple of 3, for input, weight and bias, got {len(value)}")
-    return value[0], value[1], value[2]
+def _three(value: Any, name: str) -> tuple[Any, ...]:
+    return check.several(value, name, 3, "input, weight and bias")
 
 
 def _check_grad_output(grad_output: Array, shape: Sizes) -> None:
@@ -67,10 +63,10 @@ def _backward(
     dtype = check.common_dtype((("grad_output", dy), ("input", x), ("weight", w), ("bias", b)))
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
     shape = check.batched(x.shape, dimensions, "input", channels_last)
-    options = Options(shape, w.shape, stride, padding, dilation, groups, channels_last)
+    geometry, out_shape = geometry_of(shape, w.shape, stride, padding, dilation, groups, channels_last)
     if b is not None:
         check.check_bias(b, w.shape[0])
-    _check_grad_output(dy, options.out_shape if x.ndim == len(shape) else options.out_shape[1:])
+    _check_grad_output(dy, out_shape if x.ndim == len(shape) else out_shape[1:])
     need_x, need_w, need_b = (check.flag(need, "needs") for need in _three(needs, "needs"))
     need_b = need_b and b is not None
     out_x, out_w, out_b = (None, None, None) if out is None else _three(out, "out")
@@ -78,17 +74,17 @@ def _backward(
     _check_outs(wanted, dtype, (dy, x, w, b))
     for which, need in ((INPUT_GRADIENT, need_x), (WEIGHT_GRADIENT, need_w)):
         if need:
-            options.check_algorithm(which, shape, w.shape, name)
+            check_algorithm(which, shape, w.shape, out_shape, geometry, name)
 
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    dy = check.ready(dy, compute).reshape(options.out_shape)
+    dy = check.ready(dy, compute).reshape(out_shape)
     dx = dw = db = None
     if need_x:
-        result = _convolution.input_gradient(options, dy, check.ready(w, compute), shape, dtype, name, out_x)
+        result = _convolution.input_gradient(geometry, dy, check.ready(w, compute), shape, dtype, name, out_x)
         dx = result if out_x is not None else result.reshape(x.shape)
     if need_w:
         ready = check.ready(x, compute).reshape(shape)
-        dw = _convolution.weight_gradient(options, dy, ready, w.shape, dtype, name, out_w)
+        dw = _convolution.weight_gradient(geometry, dy, ready, w.shape, dtype, name, out_w)
     if need_b:
         db = _convolution.bias_gradient(dy, channels_last, dtype, out_b)
     return dx, dw, db
@@ -135,14 +131,14 @@ def _input(
     dtype = check.common_dtype((("weight", w), ("grad_output", dy)))
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
     shape = check.batched(size, dimensions, "input_size", channels_last)
-    options = Options(shape, w.shape, stride, padding, dilation, groups, channels_last)
-    _check_grad_output(dy, options.out_shape if len(size) == len(shape) else options.out_shape[1:])
+    geometry, out_shape = geometry_of(shape, w.shape, stride, padding, dilation, groups, channels_last)
+    _check_grad_output(dy, out_shape if len(size) == len(shape) else out_shape[1:])
     if out is not None:
         check.check_out(out, size, dtype, (w, dy))
-    options.check_algorithm(INPUT_GRADIENT, shape, w.shape, name)
+    check_algorithm(INPUT_GRADIENT, shape, w.shape, out_shape, geometry, name)
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    dy = check.ready(dy, compute).reshape(options.out_shape)
-    result = _convolution.input_gradient(options, dy, check.ready(w, compute), shape, dtype, name, out)
+    dy = check.ready(dy, compute).reshape(out_shape)
+    result = _convolution.input_gradient(geometry, dy, check.ready(w, compute), shape, dtype, name, out)
     return result if out is not None else result.reshape(size)
 
 
@@ -164,14 +160,14 @@ def _weight(
     dtype = check.common_dtype((("input", x), ("grad_output", dy)))
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
     shape = check.batched(x.shape, dimensions, "input", channels_last)
-    options = Options(shape, size, stride, padding, dilation, groups, channels_last, "weight_size")
-    _check_grad_output(dy, options.out_shape if x.ndim == len(shape) else options.out_shape[1:])
+    geometry, out_shape = geometry_of(shape, size, stride, padding, dilation, groups, channels_last, "weight_size")
+    _check_grad_output(dy, out_shape if x.ndim == len(shape) else out_shape[1:])
     if out is not None:
         check.check_out(out, size, dtype, (x, dy))
-    options.check_algorithm(WEIGHT_GRADIENT, shape, size, name)
+    check_algorithm(WEIGHT_GRADIENT, shape, size, out_shape, geometry, name)
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    dy = check.ready(dy, compute).reshape(options.out_shape)
-    return _convolution.weight_gradient(options, dy, check.ready(x, compute).reshape(shape), size, dtype, name, out)
+    dy = check.ready(dy, compute).reshape(out_shape)
+    return _convolution.weight_gradient(geometry, dy, check.ready(x, compute).reshape(shape), size, dtype, name, out)
 
 
 def conv1d_backward(

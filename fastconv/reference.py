@@ -19,10 +19,10 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,13 +78,60 @@ class _Windows:
 # Arguments and results
 
 
+def _array(name: str, value: Any) -> Array:
+    """Return what is an array, or says that it is one, as an array; a list does not."""
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    raise TypeError(f"{name} must be an array, got {type(value).__name__}")
+
+
+def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
+
+
+def _several(name: str, value: Any, count: int | None = None) -> tuple[Any, ...]:
+    """Return the entries of a tuple, or of another sequence that is no array."""
+    if isinstance(value, np.ndarray) or not _is_sequence(value):
+        raise TypeError(f"{name} must be a tuple, got {type(value).__name__}")
+    if count is not None and len(value) != count:
+        raise ValueError(f"{name} must have {count} entries, got {len(value)}")
+    return tuple(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+    return bool(value)
+
+
+def _word(name: str, value: Any, words: Sequence[str]) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+    if value not in words:
+        raise ValueError(f"{name} must be one of {words}, got {value!r}")
+    return value
+
+
+def _integer(name: str, value: Any, least: int, most: int = 2**63 - 1) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an int, got {value}")
+    number = operator.index(value)
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be an int from {least} to {most}")
+    return number
+
+
 def _per_dimension(name: str, value: Any, dimensions: int, least: int) -> tuple[int, ...]:
-    """Return one int a spatial dimension; a single int counts for all."""
-    sizes = tuple(operator.index(size) for size in value) if isinstance(value, Sequence) else (operator.index(value),)
-    sizes = sizes * dimensions if len(sizes) == 1 else sizes
-    if len(sizes) != dimensions or min(sizes) < least:
-        raise ValueError(f"{name} must be one int or {dimensions} ints, each at least {least}, got {value}")
-    return sizes
+    """Return one int a spatial dimension, as large as PyTorch's pools take them; a single int counts for all."""
+    sizes = value if _is_sequence(value) else [value]
+    if len(sizes) not in (1, dimensions):
+        raise ValueError(f"{name} must be one int or {dimensions} ints, got {len(sizes)}")
+    integers = tuple(_integer(name, size, least, 2**31 - 1) for size in sizes)
+    return integers if len(integers) == dimensions else integers * dimensions
 
 
 def _promoted(*arrays: Array | None, integers: bool) -> np.dtype[Any]:
@@ -98,35 +145,59 @@ def _promoted(*arrays: Array | None, integers: bool) -> np.dtype[Any]:
 
 def _channels_first(array: Array, dimensions: int, layout: str) -> tuple[Array, bool]:
     """Return the array as float64 [N, C, *spatial], and whether it had a batch: if not, it becomes a batch of one."""
-    if layout not in ("channels_first", "channels_last"):
-        raise ValueError(f"layout must be 'channels_first' or 'channels_last', got {layout!r}")
+    layout = _word("layout", layout, ["channels_first", "channels_last"])
     if array.ndim not in (dimensions + 1, dimensions + 2):
         raise ValueError(f"an array must have {dimensions + 1} or {dimensions + 2} dimensions, got shape {array.shape}")
     batched = array.ndim == dimensions + 2
+    if 0 in array.shape[batched:]:
+        raise ValueError(f"only the batch of an array may be 0, got shape {array.shape}")
     array = (array if batched else array[np.newaxis]).astype(np.float64)
     return np.moveaxis(array, -1, 1) if layout == "channels_last" else array, batched
 
 
-def _as_caller(result: Array, batched: bool, layout: str) -> Array:
-    """Return [N, C, *spatial] in the caller's layout, without a batch that was not there."""
+def _as_caller(result: Array, batched: bool, layout: str, dtype: Any) -> Array:
+    """Return [N, C, *spatial] in the caller's layout and dtype, without a batch that was not there."""
     result = np.moveaxis(result, 1, -1) if layout == "channels_last" else result
-    return result if batched else result[0]
+    return np.ascontiguousarray(result if batched else result[0], dtype)
 
 
-def _deliver(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
-    """Return the result with the caller's dtype, in `out` if there is one."""
-    result = np.ascontiguousarray(result, dtype)
-    if out is None:
-        return result
-    if out.dtype != result.dtype:
+def _check_out(out: Any, result: Array | None, apart: Sequence[Array | None]) -> None:
+    """Check that `out` can take the result without a change to anything else."""
+    if result is None:
+        raise ValueError("out must be None where nothing is computed")
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, got {type(out).__name__}")
+    if out.dtype.newbyteorder("=") != result.dtype:
         raise TypeError(f"out must be of {result.dtype}, got {out.dtype}")
     if out.shape != result.shape:
         raise ValueError(f"out must have the shape {result.shape}, got {out.shape}")
-    out[...] = result
-    return out
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable")
+    if any(array is not None and np.shares_memory(out, array) for array in apart):
+        raise ValueError("out must share no memory with an input, nor with another one")
+    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"out must have memory of its own for each number, got strides {out.strides}")
+
+
+def _deliver(results: Sequence[Any], outs: Sequence[Any], *inputs: Array | None) -> tuple[Array, ...]:
+    """Return the results, each in its `out` if there is one: all are written, or none."""
+    apart = [*inputs]
+    for result, out in zip(results, outs, strict=True):
+        if out is not None:
+            _check_out(out, result, apart)
+            apart.append(out)
+    for result, out in zip(results, outs, strict=True):
+        if out is not None:
+            np.asarray(out)[...] = result
+    return tuple(result if out is None else out for result, out in zip(results, outs, strict=True))
 
 
 # Convolution: the sum and its two derivatives
+
+
+def _check_plane(padded: Iterable[int]) -> None:
+    if prod(padded) > 2**56:
+        raise ValueError("a padded plane must have at most 2**56 numbers")
 
 
 def _convolution_windows(
@@ -139,19 +210,20 @@ def _convolution_windows(
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     pairs: list[tuple[int, ...]]
     if isinstance(padding, str):
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid', 'same' or numbers, got {padding!r}")
-        if padding == "same" and max(stride) > 1:
+        if _word("padding", padding, ["valid", "same"]) == "same" and max(stride) > 1:
             raise ValueError(f"padding='same' needs a stride of 1, got {stride}")
         # "same": the output is as large as the input; of an odd number of cells, the extra one goes to the end.
         pairs = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
-    elif isinstance(padding, Sequence) and any(isinstance(entry, Sequence) for entry in padding):
-        pairs = [_per_dimension("each pair of padding", pair, 2, 0) for pair in padding]
+    elif _is_sequence(padding) and len(padding) and all(map(_is_sequence, padding)):
+        if any(len(pair) != 2 for pair in padding):
+            raise ValueError(f"padding must have pairs (before, after), got {padding}")
+        pairs = [_per_dimension("padding", pair, 2, 0) for pair in padding]
     else:
         pairs = [(p, p) for p in _per_dimension("padding", padding, dimensions, 0)]
     if len(pairs) != dimensions:
         raise ValueError(f"padding must have {dimensions} (before, after) pairs, got {padding}")
     before, after = zip(*pairs, strict=True)
+    _check_plane(s + b + a for s, b, a in zip(size, before, after, strict=True))
     room = [s + b + a - r - 1 for s, b, a, r in zip(size, before, after, reach, strict=True)]
     if min(room) < 0:
         raise ValueError(f"kernel {tuple(kernel)}, dilation {dilation}, is larger than the padded input {tuple(size)}")
@@ -196,9 +268,14 @@ def _weight_gradient(dy: Array, x: Array, windows: _Windows, groups: int) -> Arr
     return dw.reshape(groups * dw.shape[1], *dw.shape[2:])
 
 
-def _check_channels(x: Array, weight: Array, groups: int) -> None:
-    if groups < 1 or len(weight) % groups or weight.shape[1] * groups != x.shape[1]:
+def _check_channels(x: Array, weight: Array, bias: Array | None, groups: int) -> int:
+    """Return the number of groups if it, weight and bias fit the channels of x [N, C, *size]."""
+    groups = _integer("groups", groups, 1)
+    if weight.size == 0 or len(weight) % groups or weight.shape[1] * groups != x.shape[1]:
         raise ValueError(f"weight {weight.shape} in {groups} groups does not fit an input of {x.shape[1]} channels")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have the shape {weight.shape[:1]}, got {bias.shape}")
+    return groups
 
 
 @_quiet
@@ -217,18 +294,19 @@ def _convnd(
     activation: str | None = None,
 ) -> Array:
     """Return the convolution [N, K, *count] of input [N, C, *size] with weight [K, C/groups, *kernel] and bias [K]."""
-    input, weight, bias = np.asarray(input), np.asarray(weight), None if bias is None else np.asarray(bias)
+    input, weight = _array("input", input), _array("weight", weight)
+    bias = None if bias is None else _array("bias", bias)
     dtype = _promoted(input, weight, bias, integers=True)
     x, batched = _channels_first(input, dimensions, layout)
     windows = _convolution_windows(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    _check_channels(x, weight, groups)
+    groups = _check_channels(x, weight, bias, groups)
+    if activation is not None:
+        activation = _word("activation", activation, ["relu", "relu6", "silu"])
     y = _forward(x, weight.astype(np.float64), windows, groups)
     if bias is not None:
         y += bias.astype(np.float64).reshape(y.shape[1], *[1] * dimensions)
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation must be one of {list(_ACTIVATIONS)}, got {activation!r}")
-    y = _ACTIVATIONS[activation](y)
-    return _deliver(_as_caller(y, batched, layout), dtype, out)
+    [y] = _deliver([_as_caller(_ACTIVATIONS[activation](y), batched, layout, dtype)], [out], input, weight, bias)
+    return y
 
 
 @_quiet
@@ -248,25 +326,31 @@ def _convnd_backward(
     needs: tuple[bool, bool, bool] = (True, True, True),
 ) -> Gradients:
     """Return the gradients for input, weight and bias, from grad_output [N, K, *count]; None for one not needed."""
-    grad_output, input, weight = np.asarray(grad_output), np.asarray(input), np.asarray(weight)
-    bias = None if bias is None else np.asarray(bias)
+    grad_output, input, weight = _array("grad_output", grad_output), _array("input", input), _array("weight", weight)
+    bias = None if bias is None else _array("bias", bias)
     dtype = _promoted(grad_output, input, weight, bias, integers=True)
-    dy, _ = _channels_first(grad_output, dimensions, layout)
     x, batched = _channels_first(input, dimensions, layout)
     windows = _convolution_windows(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    _check_channels(x, weight, groups)
-    if dy.shape != (len(x), len(weight), *windows.count):
+    groups = _check_channels(x, weight, bias, groups)
+    dy, _ = _channels_first(grad_output, dimensions, layout)
+    if grad_output.ndim != input.ndim or dy.shape != (len(x), len(weight), *windows.count):
         raise ValueError(f"grad_output must be [N, K, ...] {(len(x), len(weight), *windows.count)}, got {dy.shape}")
-    into = (None, None, None) if out is None else out
+    need_x, need_w, need_b = (_flag("needs", need) for need in _several("needs", needs, 3))
+    into = (None, None, None) if out is None else _several("out", out, 3)
     dx = dw = db = None
-    if needs[0]:
-        dx = _input_gradient(dy, weight.astype(np.float64), windows, groups)
-        dx = _deliver(_as_caller(dx, batched, layout), dtype, into[0])
-    if needs[1]:
-        dw = _deliver(_weight_gradient(dy, x, windows, groups), dtype, into[1])
-    if needs[2] and bias is not None:
-        db = _deliver(dy.sum((0, *range(2, dy.ndim))), dtype, into[2])
+    if need_x:
+        dx = _as_caller(_input_gradient(dy, weight.astype(np.float64), windows, groups), batched, layout, dtype)
+    if need_w:
+        dw = _weight_gradient(dy, x, windows, groups).astype(dtype)
+    if need_b and bias is not None:
+        db = dy.sum((0, *range(2, dy.ndim))).astype(dtype)
+    dx, dw, db = _deliver([dx, dw, db], into, grad_output, input, weight, bias)
     return dx, dw, db
+
+
+def _nothing(name: str, shape: Any) -> Array:
+    """Return zeros of a shape, in no memory."""
+    return np.broadcast_to(False, [_integer(name, size, 0) for size in _several(name, shape)])
 
 
 def _convnd_input(
@@ -284,7 +368,7 @@ def _convnd_input(
 ) -> Array:
     """Return the gradient for an input of shape `input_size`, from grad_output [N, K, *count]."""
     # The input's shape is needed, not its numbers; and an array of bool has no say in the dtype.
-    input, where = np.zeros(input_size, bool), (stride, padding, dilation, groups)
+    input, where = _nothing("input_size", input_size), (stride, padding, dilation, groups)
     needs, into = (True, False, False), (out, None, None)
     dx, _, _ = _convnd_backward(
         dimensions, grad_output, input, weight, None, *where, layout=layout, out=into, needs=needs
@@ -307,7 +391,7 @@ def _convnd_weight(
     out: Array | None = None,
 ) -> Array:
     """Return the gradient for a weight of shape `weight_size`, from grad_output [N, K, *count]."""
-    weight, where = np.zeros(weight_size, bool), (stride, padding, dilation, groups)
+    weight, where = _nothing("weight_size", weight_size), (stride, padding, dilation, groups)
     needs, into = (False, True, False), (None, out, None)
     _, dw, _ = _convnd_backward(
         dimensions, grad_output, input, weight, None, *where, layout=layout, out=into, needs=needs
@@ -327,12 +411,15 @@ def _pool_windows(
     A window may be larger than the input as long as it fits into the padded one (only PyTorch's avg_pool3d refuses).
     """
     dimensions = len(size)
-    kernel = _per_dimension("kernel_size", kernel_size, dimensions, 1)
+    kernel, ceil_mode = _per_dimension("kernel_size", kernel_size, dimensions, 1), _flag("ceil_mode", ceil_mode)
+    if isinstance(stride, (tuple, list)) and not stride:
+        stride = None  # As in PyTorch.
     stride = kernel if stride is None else _per_dimension("stride", stride, dimensions, 1)
     before = _per_dimension("padding", padding, dimensions, 0)
     dilation = _per_dimension("dilation", dilation, dimensions, 1)
     if any(p > k // 2 for p, k in zip(before, kernel, strict=True)):
         raise ValueError(f"padding must be at most half of kernel_size {kernel}, got {before}")
+    _check_plane(s + 2 * p for s, p in zip(size, before, strict=True))
     count, after = [], []
     for s, k, step, d, p in zip(size, kernel, stride, dilation, before, strict=True):
         reach = d * (k - 1)
@@ -369,12 +456,13 @@ def _maximum(x: Array, windows: _Windows) -> tuple[Array, Array]:
 def _divisor(windows: _Windows, count_include_pad: bool, divisor_override: int | None) -> Array:
     """Return what each window's sum is divided by, [1, 1, *count]."""
     if divisor_override is not None:
-        if divisor_override == 0:
+        if _integer("divisor_override", divisor_override, -(2**63)) == 0:
             raise ValueError("divisor_override must not be 0")
         return np.full((1, 1, *windows.count), float(divisor_override))
     # The cells of the input count; those of the padding if they are to; those beyond it, in ceil mode, never.
     counts = np.ones((1, 1, *windows.size))
-    counts = np.pad(counts, [(0, 0), (0, 0), *((p, p) for p in windows.before)], constant_values=count_include_pad)
+    padding = _flag("count_include_pad", count_include_pad)
+    counts = np.pad(counts, [(0, 0), (0, 0), *((p, p) for p in windows.before)], constant_values=padding)
     beyond = (after - before for before, after in zip(windows.before, windows.after, strict=True))
     counts = np.pad(counts, [(0, 0), (0, 0), *((0, b) for b in beyond)])
     divisor: Array = np.sum([counts[cells] for _, cells in windows.taps()], axis=0)
@@ -396,14 +484,14 @@ def _max_poolnd(
     out: Any = None,
 ) -> Any:
     """Return the maxima [N, C, *count] of the windows of input [N, C, *size], with flat indices if wanted."""
-    input = np.asarray(input)
+    input = _array("input", input)
     dtype = _promoted(input, integers=False)
     x, batched = _channels_first(input, dimensions, layout)
     value, index = _maximum(x, _pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode))
-    into = out if return_indices and out is not None else (out, None)
-    value = _deliver(_as_caller(value, batched, layout), dtype, into[0])
-    index = _deliver(_as_caller(index, batched, layout), np.dtype(np.int64), into[1])
-    return (value, index) if return_indices else value
+    value, index = _as_caller(value, batched, layout, dtype), _as_caller(index, batched, layout, np.int64)
+    if not _flag("return_indices", return_indices):
+        return _deliver([value], [out], input)[0]
+    return _deliver([value, index], (None, None) if out is None else _several("out", out, 2), input)
 
 
 @_quiet
@@ -422,7 +510,7 @@ def _max_poolnd_backward(
     out: Array | None = None,
 ) -> Array:
     """Return the gradient for input [N, C, *size]: each number of grad_output [N, C, *count] at its window's winner."""
-    grad_output, input = np.asarray(grad_output), np.asarray(input)
+    grad_output, input = _array("grad_output", grad_output), _array("input", input)
     dtype = _promoted(grad_output, input, integers=False)
     dy, _ = _channels_first(grad_output, dimensions, layout)
     x, batched = _channels_first(input, dimensions, layout)
@@ -430,15 +518,24 @@ def _max_poolnd_backward(
     if indices is None:
         index = _maximum(x, windows)[1]
     else:
-        index = _channels_first(np.asarray(indices), dimensions, layout)[0].astype(np.int64)
-    if not dy.shape == index.shape == (*x.shape[:2], *windows.count):
+        indices = _array("indices", indices)
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"indices must be integers, got {indices.dtype}")
+        if ((indices < -1) | (indices >= prod(windows.size))).any():
+            raise ValueError(f"indices must be places in a plane of {prod(windows.size)}, or -1")
+        index = _channels_first(indices, dimensions, layout)[0].astype(np.int64)
+    same = grad_output.ndim == input.ndim and (indices is None or indices.shape == grad_output.shape)
+    if not same or not dy.shape == index.shape == (*x.shape[:2], *windows.count):
         raise ValueError(f"grad_output and indices must be [N, C, ...] {(*x.shape[:2], *windows.count)}")
     # One cell more than the plane has: the last one collects what has the index -1.
     dx = np.zeros((*x.shape[:2], prod(windows.size) + 1))
     pixels = (*x.shape[:2], prod(windows.count))
     image, channel, _ = np.ogrid[: len(x), : x.shape[1], :1]
     np.add.at(dx, (image, channel, index.reshape(pixels)), dy.reshape(pixels))
-    return _deliver(_as_caller(dx[..., :-1].reshape(x.shape), batched, layout), dtype, out)
+    [dx] = _deliver(
+        [_as_caller(dx[..., :-1].reshape(x.shape), batched, layout, dtype)], [out], grad_output, input, indices
+    )
+    return dx
 
 
 @_quiet
@@ -456,14 +553,15 @@ def _avg_poolnd(
     out: Array | None = None,
 ) -> Array:
     """Return the means [N, C, *count] of the windows of input [N, C, *size]."""
-    input = np.asarray(input)
+    input = _array("input", input)
     dtype = _promoted(input, integers=False)
     x, batched = _channels_first(input, dimensions, layout)
     windows = _pool_windows(x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     padded = windows.pad(x)
     total = np.sum([padded[cells] for _, cells in windows.taps()], axis=0)
     mean = total / _divisor(windows, count_include_pad, divisor_override)
-    return _deliver(_as_caller(mean, batched, layout), dtype, out)
+    [mean] = _deliver([_as_caller(mean, batched, layout, dtype)], [out], input)
+    return mean
 
 
 @_quiet
@@ -482,18 +580,19 @@ def _avg_poolnd_backward(
     out: Array | None = None,
 ) -> Array:
     """Return the gradient for input [N, C, *size]: each number of grad_output [N, C, *count] spread over its window."""
-    grad_output, input = np.asarray(grad_output), np.asarray(input)
+    grad_output, input = _array("grad_output", grad_output), _array("input", input)
     dtype = _promoted(grad_output, input, integers=False)
     dy, _ = _channels_first(grad_output, dimensions, layout)
     x, batched = _channels_first(input, dimensions, layout)
     windows = _pool_windows(x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
-    if dy.shape != (*x.shape[:2], *windows.count):
+    if grad_output.ndim != input.ndim or dy.shape != (*x.shape[:2], *windows.count):
         raise ValueError(f"grad_output must be [N, C, ...] {(*x.shape[:2], *windows.count)}, got {dy.shape}")
     dx = windows.pad(np.zeros(x.shape))
     share = dy / _divisor(windows, count_include_pad, divisor_override)
     for _, cells in windows.taps():
         dx[cells] += share
-    return _deliver(_as_caller(windows.crop(dx), batched, layout), dtype, out)
+    [dx] = _deliver([_as_caller(windows.crop(dx), batched, layout, dtype)], [out], grad_output, input)
+    return dx
 
 
 # The public names

@@ -378,10 +378,12 @@ def explain(
         check.check_size(shapes[-1], label)
     batched = check.batched(shapes[0], _DIMENSIONS[function], "input_shape", channels_last)
     batched = (max(1, batched[0]), *batched[1:])
-    options = _convolution.Options(batched, shapes[1], stride, padding, dilation, groups, channels_last)
-    check.check_size(options.out_shape, "output")
+    geometry, out_shape = _convolution.geometry_of(
+        batched, shapes[1], stride, padding, dilation, groups, channels_last
+    )
+    check.check_size(out_shape, "output")
     itemsize = 8 if kind == check.FLOAT64 else 4
-    chosen, workspace, said = options.candidates(_PASSES[grad], itemsize, batched, shapes[1], name)
+    chosen, workspace, said = _core.explain(_PASSES[grad], itemsize, batched, shapes[1], out_shape, geometry, name)
     candidates = [Candidate(*candidate) for candidate in said]
     if chosen is None:
         reason = next(candidate.reason for candidate in candidates if candidate.algorithm == algorithm)
