@@ -86,7 +86,7 @@ const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pa
 /* ---- pooling: pool.c ---- */
 
 /* indices: NULL or int64 of the output's shape, flat within the input plane; -1 for a window without an element. */
-fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
+void fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
 /* input (max without indices), indices: as they are needed. */
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads);

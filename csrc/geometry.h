@@ -33,6 +33,13 @@ typedef struct {
 } fc_run;
 enum { FC_RUN_OUTPUTS = 64 }; /* outputs packed at once; a row of the grid makes at most three runs */
 
+/* Taps [*first, *last) of dimension d that read inside the input from a window that begins at `origin`. */
+static inline void fc_pool_taps(const fc_pool *p, int d, int64_t origin, int64_t *first, int64_t *last)
+{
+    *first = origin >= 0 ? 0 : fc_divide_up(-origin, p->dilation[d]);
+    *last = origin >= p->in_size[d] ? 0 : fc_smaller(p->kernel[d], (p->in_size[d] - 1 - origin) / p->dilation[d] + 1);
+}
+
 /* Outputs [*first, *last) whose input through tap t of dimension d lies inside. */
 static inline void fc_pool_range(const fc_pool *p, int d, int64_t t, int64_t *first, int64_t *last)
 {

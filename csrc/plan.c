@@ -173,10 +173,10 @@ int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
         const int64_t shift = index % phases_along(problem, d), reach = shift + problem->padding[d];
         const int64_t step = stride / greatest_common_divisor(stride, dilation);
         index /= phases_along(problem, d);
-        int64_t first = 0;
-        while (first < problem->kernel[d] && (reach - first * dilation) % stride)
+        int64_t first = 0; /* taps `step` apart are of one class */
+        while (first < step && first < problem->kernel[d] && (reach - first * dilation) % stride)
             first++;
-        if (first >= problem->kernel[d])
+        if (first >= step || first >= problem->kernel[d])
             return 0;
         phase->first_tap[d] = first;
         phase->tap_step[d] = step;
@@ -186,7 +186,7 @@ int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
         phase->window.taps[d] = fc_divide_up(problem->kernel[d] - first, step);
         phase->window.in[d] = problem->out_size[d];
         phase->window.step[d] = 1;
-        phase->window.tap_step[d] = -(step * dilation / stride);
+        phase->window.tap_step[d] = -(dilation / greatest_common_divisor(stride, dilation));
         phase->window.origin[d] = (reach - first * dilation) / stride;
         phase->window.stride[d] = out[2 + d];
     }

@@ -41,7 +41,7 @@ static void forward_task(void *context, int64_t task, int thread)
                                channels * block / job->blocks, channels * (block + 1) / job->blocks);
 }
 
-fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads)
+void fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads)
 {
     const double begin = fc_report_begin();
     threads = useful_threads(problem, threads);
@@ -51,7 +51,6 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
     job.winners = indices;
     fc_parallel_for(problem->batch * job.blocks, threads, forward_task, &job);
     fc_report_pool(problem, "forward", threads, begin);
-    return FC_OK;
 }
 
 static void backward_task(void *context, int64_t task, int thread)

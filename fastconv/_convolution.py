@@ -92,9 +92,12 @@ def geometry_of(
     """
     channels, size = (input_shape[-1], input_shape[1:-1]) if channels_last else (input_shape[1], input_shape[2:])
     dimensions = len(size)
-    stride = check.integers(stride, dimensions, "stride", 1)
-    dilation = check.integers(dilation, dimensions, "dilation", 1)
-    groups = check.integer(groups, "groups", 1)
+    if type(stride) is type(dilation) is type(groups) is int and stride == dilation == groups == 1:
+        stride = dilation = (1,) * dimensions  # the plainest values are not worth a call each
+    else:
+        stride = check.integers(stride, dimensions, "stride", 1)
+        dilation = check.integers(dilation, dimensions, "dilation", 1)
+        groups = check.integer(groups, "groups", 1)
     check.check_weight(weight_shape, dimensions, channels, groups, weight_name)
     kernel = weight_shape[2:]
     before, after = check.paddings(padding, kernel, stride, dilation)
@@ -109,7 +112,7 @@ def check_algorithm(
     """That an algorithm asked for by name can do a pass, before anything is computed."""
     if algorithm is None:
         return
-    for name, _, reason in _core.explain(which, 4, input_shape, weight_shape, out_shape, geometry, algorithm)[2]:
+    for name, _, reason in _core.candidates(which, 4, input_shape, weight_shape, out_shape, geometry):
         if name == algorithm.decode() and reason is not None:
             raise refused(algorithm, reason)
 

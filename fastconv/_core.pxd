@@ -58,7 +58,7 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_algorithm_candidate(int, const fc_conv *, fc_pass, double *cost)
     void fc_prefer_algorithm(const char *)
     void fc_set_verbose(int)
-    fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
+    void fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
     fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
     void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
     void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)

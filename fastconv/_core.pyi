@@ -23,7 +23,10 @@ def convolve(
     activation: int,
     packed_forms: dict[Any, Any] | None,
 ) -> None: ...
-def explain(
+def candidates(
+    pass_: int, itemsize: int, input: _Sizes, weight: _Sizes, output: _Sizes, geometry: _Geometry
+) -> list[tuple[str, float | None, str | None]]: ...
+def chosen(
     pass_: int,
     itemsize: int,
     input: _Sizes,
@@ -31,7 +34,7 @@ def explain(
     output: _Sizes,
     geometry: _Geometry,
     algorithm: bytes | None,
-) -> tuple[str | None, int, list[tuple[str, float | None, str | None]]]: ...
+) -> tuple[str, int]: ...
 def conv_out_size(
     size: _Sizes, kernel: _Sizes, stride: _Sizes, before: _Sizes, after: _Sizes, dilation: _Sizes, largest_plane: int
 ) -> _Sizes | None: ...

@@ -162,28 +162,39 @@ def conv_out_size(tuple size, tuple kernel, tuple stride, tuple before, tuple af
     return result
 
 
-def explain(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple geometry, bytes algorithm):
-    """(algorithm or None, workspace bytes, [(name, cost in ns or None, reason or None), ...]) of shapes with a batch."""
+cdef void fill_shapes(fc_conv *problem, int itemsize, tuple input, tuple weight, tuple output, tuple geometry):
     cdef Py_ssize_t shapes[15]
-    cdef fc_conv problem
-    cdef fc_plan plan
-    cdef const char *reason
-    cdef const char *name = text(algorithm)
-    cdef double cost
     cdef int i, length = len(input)
     for i in range(length):
         shapes[i] = input[i]
         shapes[5 + i] = weight[i]
         shapes[10 + i] = output[i]
-    fill_conv(&problem, FC_FLOAT32 if itemsize == 4 else FC_FLOAT64, shapes, shapes + 5, shapes + 10,
-              geometry)
-    candidates = []
+    fill_conv(problem, FC_FLOAT32 if itemsize == 4 else FC_FLOAT64, shapes, shapes + 5, shapes + 10, geometry)
+
+
+def candidates(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple geometry):
+    """[(name, cost in ns or None, reason or None), ...] of shapes with a batch."""
+    cdef fc_conv problem
+    cdef const char *reason
+    cdef double cost
+    cdef int i
+    fill_shapes(&problem, itemsize, input, weight, output, geometry)
+    said = []
     for i in range(fc_algorithm_count()):
         reason = fc_algorithm_candidate(i, &problem, <fc_pass>pass_, &cost)
-        candidates.append((fc_algorithm_name(i).decode(), None if reason else cost, reason.decode() if reason else None))
-    if fc_plan_make(&plan, &problem, <fc_pass>pass_, name, &reason) != FC_OK:
-        return None, 0, candidates
-    return (fc_plan_algorithm(&plan).decode(), fc_plan_workspace(&plan, fc_threads()) + plan.packed_bytes, candidates)
+        said.append((fc_algorithm_name(i).decode(), None if reason else cost, reason.decode() if reason else None))
+    return said
+
+
+def chosen(int pass_, int itemsize, tuple input, tuple weight, tuple output, tuple geometry, bytes algorithm):
+    """(algorithm, workspace bytes) of shapes with a batch; the algorithm has been asked before whether it can."""
+    cdef fc_conv problem
+    cdef fc_plan plan
+    cdef const char *reason
+    fill_shapes(&problem, itemsize, input, weight, output, geometry)
+    if fc_plan_make(&plan, &problem, <fc_pass>pass_, text(algorithm), &reason) != FC_OK:
+        raise ValueError(reason.decode())
+    return fc_plan_algorithm(&plan).decode(), fc_plan_workspace(&plan, fc_threads()) + plan.packed_bytes
 
 
 cdef void fill_pool(fc_pool *problem, Array input, Array output, int kind, tuple kernel, tuple stride, tuple padding,

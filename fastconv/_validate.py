@@ -30,6 +30,8 @@ Sizes = tuple[int, ...]
 
 def as_array(value: Any, name: str) -> Array:
     """The argument as an array: NumPy arrays, and objects with ``__array__`` or ``__dlpack__`` on the CPU."""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     if not hasattr(value, "__array__") and not hasattr(value, "__dlpack__"):
@@ -119,11 +121,11 @@ def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]
     """The result as it was asked for: in ``out``, of the arguments' dtype, without the batch of an unbatched call."""
     if result is out:
         return result
-    with np.errstate(all="ignore"):  # a float16 that overflows is infinite, and half of an ``out`` is never written
-        if out is not None:
-            np.asarray(out)[...] = result.reshape(shape)  # whatever a subclass makes of an assignment
-            return out
-        if result.dtype is not dtype:
+    if out is not None or result.dtype is not dtype:
+        with np.errstate(all="ignore"):  # a float16 that overflows is infinite, and half of an ``out`` is never written
+            if out is not None:
+                np.asarray(out)[...] = result.reshape(shape)  # whatever a subclass makes of an assignment
+                return out
             result = result.astype(dtype)
     return result if result.shape == shape else result.reshape(shape)
 
@@ -353,6 +355,8 @@ def output_shape(batch: int, channels: int, size: Sizes, channels_last: bool) ->
 
 def check_size(shape: Sizes, name: str) -> None:
     """That an array of float64 of the shape would have a size that 63 bits hold."""
-    size = math.prod((length or 1 for length in shape), start=8)  # NumPy makes none either where the batch is 0
+    size = math.prod(shape, start=8)
+    if size == 0:  # NumPy makes none that is too large either where the batch is 0
+        size = math.prod((length or 1 for length in shape), start=8)
     if size > _LARGEST:
         raise ValueError(f"{name}: expected a product of sizes that fits 63 bits, got shape {shape}")

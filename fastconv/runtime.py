@@ -379,15 +379,15 @@ def explain(
     batched = check.batched(shapes[0], _DIMENSIONS[function], "input_shape", channels_last)
     batched = (max(1, batched[0]), *batched[1:])
     geometry, out_shape = _convolution.geometry_of(
-        batched, shapes[1], stride, padding, dilation, groups, channels_last
+        batched, shapes[1], stride, padding, dilation, groups, channels_last, "weight_shape"
     )
     check.check_size(out_shape, "output")
     itemsize = 8 if kind == check.FLOAT64 else 4
-    chosen, workspace, said = _core.explain(_PASSES[grad], itemsize, batched, shapes[1], out_shape, geometry, name)
+    which = _PASSES[grad]
+    _convolution.check_algorithm(which, batched, shapes[1], out_shape, geometry, name)
+    said = _core.candidates(which, itemsize, batched, shapes[1], out_shape, geometry)
+    chosen, workspace = _core.chosen(which, itemsize, batched, shapes[1], out_shape, geometry, name)
     candidates = [Candidate(*candidate) for candidate in said]
-    if chosen is None:
-        reason = next(candidate.reason for candidate in candidates if candidate.algorithm == algorithm)
-        raise _convolution.refused(name, str(reason))
     what = {None: "", "input": ", gradient of the input", "weight": ", gradient of the weight"}[grad]
     sizes = ["x".join(map(str, shape)) for shape in shapes]
     return Explanation(f"{function} {sizes[0]} {sizes[1]} {kind}{what}", chosen, _core.isa(), workspace, candidates)

@@ -209,6 +209,7 @@ CONVOLUTIONS = [
     Convolution("depthwise-many-multiplier", (2, 65, 6, 5), (130, 1, 3, 3), stride=(1, 2), padding=1, groups=65),
     Convolution("depthwise-many-dilated", (1, 70, 6, 7), (70, 1, 3, 3), 1, ((2, 3), (3, 1)), dilation=2, groups=70),
     Convolution("depthwise-many-pointwise", (1, 70, 5, 5), (70, 1, 1, 1), stride=2, groups=70),
+    Convolution("depthwise-many-padded", (1, 66, 3, 5), (66, 1, 3, 3), padding=(1, 300), groups=66),
     Convolution("depthwise-many-tall", (1, 64, 400, 8), (64, 1, 3, 3), padding=1, groups=64),
     # Ones, and the whole image at once.
     Convolution("one-number", (1, 1, 1, 1), (1, 1, 1, 1)),
@@ -246,6 +247,7 @@ CONVOLUTIONS = [
     Convolution("groups", (2, 4, 20), (6, 2, 3), padding=1, groups=2),
     Convolution("depthwise", (2, 5, 40), (5, 1, 7), padding=3, groups=5),
     Convolution("depthwise-multiplier", (2, 3, 21), (6, 1, 4), stride=2, padding=1, groups=3),
+    Convolution("depthwise-long", (1, 3, 9001), (6, 1, 5), stride=2, padding=3, groups=3),
     Convolution("depthwise-many", (2, 66, 15), (66, 1, 4), stride=2, padding=1, groups=66),
     Convolution("long-kernel", (1, 2, 120), (3, 2, 65), padding=10),
     Convolution("batch-0", (0, 3, 20), (4, 3, 3)),

@@ -337,7 +337,7 @@ calls = {{
     "indices of a pool": lambda: fc.max_pool1d(long, 1, return_indices=True),
     "gradient of a pool": lambda: fc.grad.avg_pool2d_backward(x, x, 1),
     "workspace of a forward pass": lambda: fc.conv2d(last, deep, padding=1, layout="channels_last"),
-    "workspace of an input gradient": lambda: fc.grad.conv2d_input(patch.shape, deep, patch, padding=1),
+    "workspace of an input gradient": lambda: fc.grad.conv2d_input(patch.shape, deep, patch, 1, 1, algorithm="im2col"),
     "workspace of a packed weight": lambda: fc.conv2d(last, packed, padding=1, layout="channels_last"),
     "workspace of a pooling gradient": lambda: fc.grad.max_pool1d_backward(long, long, 1, out=out),
     "copy of another dtype": lambda: fc.conv1d(long, np.ones((1, 1, 1)), out=wide),

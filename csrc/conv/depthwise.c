@@ -25,6 +25,9 @@ enum {
     LANES_PLANE_BYTES = 256 << 10, /* of cells of a vector: in L2, or the rows that blocks share would cost too much */
     NARROW_VECTORS = 2,            /* rows of at most so many vectors are narrow */
     LANES_TASKS = 4,               /* blocks of channels that make a transpose worth it */
+    MOST_REACH = 1 << 16,          /* elements between the first tap and the last, with those between */
+    MOST_PHASES = 256,             /* of an input gradient */
+    LEAST_COLUMNS = 256,           /* of a block that does not take the whole width */
     WEIGHT_TASKS = 16,             /* parts of a weight gradient, at least, where there is so much work */
 };
 
@@ -33,7 +36,9 @@ typedef struct {
     fc_window window;
     int64_t cell;                    /* elements of one */
     int transposed;                  /* channels first in cells of vectors */
-    int64_t length[3], rows, blocks; /* cells a phase; rows of a block; blocks along the height */
+    int64_t length[3];               /* cells a phase of a block */
+    int64_t rows, columns;           /* of the grid in a block, at most */
+    int64_t down, across;            /* blocks along the height and the width */
     int64_t phase_cells, elements;   /* from a phase to the next; of the whole */
 } fc_plane;
 
@@ -43,10 +48,19 @@ typedef struct {
     const int64_t *offsets, *places; /* of each tap: in the plane, in cells, and in the kernel */
 } tap_sum;
 
+/* A block of the plane holds all that the kernel reaches from one output, and an input gradient's every phase. */
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
-    (void)pass;
-    return problem->groups == problem->in_channels ? NULL : "needs groups equal to in_channels";
+    double reach = 1, phases = 1;
+    for (int d = 0; d < 3; d++) {
+        reach *= (double)problem->dilation[d] * (double)(problem->kernel[d] - 1) + 1;
+        phases *= (double)fc_smaller(problem->stride[d], problem->in_size[d]);
+    }
+    if (problem->groups != problem->in_channels)
+        return "needs groups equal to in_channels";
+    if (reach > MOST_REACH)
+        return "needs a kernel that reaches over fewer elements";
+    return pass == FC_INPUT_GRADIENT && phases > MOST_PHASES ? "needs a smaller stride" : NULL;
 }
 
 static int64_t lanes_of(const fc_plan *plan) { return plan->isa->kernels[plan->problem.dtype]->lanes; }
@@ -59,7 +73,7 @@ static int is_narrow(const fc_plan *plan)
     const fc_conv *p = &plan->problem;
     const int64_t lanes = lanes_of(plan), most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
     return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 &&
-           p->in_size[2] <= NARROW_VECTORS * lanes && most * lanes * element_of(plan) <= LANES_PLANE_BYTES &&
+           fc_larger(p->in_size[2], p->out_size[2]) <= NARROW_VECTORS * lanes && most * lanes * element_of(plan) <= LANES_PLANE_BYTES &&
            p->batch * p->in_channels >= LANES_TASKS * lanes;
 }
 
@@ -104,14 +118,17 @@ static fc_plane make_plane(const fc_plan *plan)
         if (plane.transposed)
             window->stride[d] *= lanes;
     }
-    plane.length[0] = 1 + beyond[0];
-    plane.length[2] = window->out[2] + beyond[2];
-    const int64_t row_bytes = phases * plane.length[0] * plane.length[2] * plane.cell * element;
     const int64_t bytes = plane.cell == 1 ? PLANE_BYTES : LANES_PLANE_BYTES;
-    const int64_t most = fc_larger(fc_larger(1, beyond[1]), bytes / row_bytes - beyond[1]);
-    plane.blocks = fc_divide_up(window->out[1], most);
-    plane.rows = fc_divide_up(window->out[1], plane.blocks);
+    const int64_t cells = bytes / (phases * (1 + beyond[0]) * plane.cell * element); /* of a phase's rows */
+    const int64_t most_columns = fc_larger(fc_larger(LEAST_COLUMNS, beyond[2]), cells / (1 + beyond[1]) - beyond[2]);
+    plane.across = fc_divide_up(window->out[2], most_columns);
+    plane.columns = fc_divide_up(window->out[2], plane.across);
+    plane.length[2] = plane.columns + beyond[2];
+    const int64_t most_rows = fc_larger(fc_larger(1, beyond[1]), cells / plane.length[2] - beyond[1]);
+    plane.down = fc_divide_up(window->out[1], most_rows);
+    plane.rows = fc_divide_up(window->out[1], plane.down);
     plane.length[1] = plane.rows + beyond[1];
+    plane.length[0] = 1 + beyond[0];
     plane.phase_cells = fc_volume(plane.length) + (plane.cell == 1 ? lanes : 0); /* whole vectors are written */
     plane.elements = fc_round_up(phases * plane.phase_cells * plane.cell + lanes, lanes);
     return plane;
@@ -194,9 +211,9 @@ typedef struct {
     char *parts;         /* weight gradient */
 } depthwise_job;
 
-/* Where a task is: its image, the channels of its cells, its plane of the depth and its rows of the grid. */
+/* Where a task is: its image, the channels of its cells, its plane of the depth, its rows and columns of the grid. */
 typedef struct {
-    int64_t image, channel, channels, z, y0, y1;
+    int64_t image, channel, channels, z, y0, y1, x0, x1;
     char *room;
 } depthwise_task;
 
@@ -210,7 +227,7 @@ static void pack(const depthwise_job *job, const depthwise_task *it, int64_t cha
                  size_t scratch)
 {
     const fc_plane *plane = &job->plane;
-    const int64_t first[3] = {it->z, it->y0, 0};
+    const int64_t first[3] = {it->z, it->y0, it->x0};
     fc_window window = plane->window;
     window.channels = it->channels;
     window.channel_stride = channel_stride;
@@ -253,7 +270,7 @@ static void correlate(const depthwise_job *job, const depthwise_task *it, const 
     const fc_plane *plane = &job->plane;
     const fc_dtype dtype = job->plan->problem.dtype;
     const fc_activation activation = job->plan->pass == FC_FORWARD ? job->operands->activation : FC_IDENTITY;
-    const int64_t width = plane->window.out[2], rows = it->y1 - it->y0;
+    const int64_t width = it->x1 - it->x0, rows = it->y1 - it->y0;
     const fc_correlation correlation = {
         .taps = sum->taps, .count = direct ? width : (rows - 1) * plane->length[2] + width, .offsets = sum->offsets,
         .places = sum->places, .weights = weights, .bias = bias, .accumulate = accumulate,
@@ -268,13 +285,17 @@ static void correlate(const depthwise_job *job, const depthwise_task *it, const 
     }
 }
 
-static depthwise_task locate(const depthwise_job *job, int64_t task, int thread)
+static int64_t block_count(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }
+
+/* Block by block of each plane, plane after plane of cells, image after image. */
+static depthwise_task locate(const depthwise_job *job, int64_t item, int64_t block, int thread)
 {
     const fc_plane *plane = &job->plane;
-    const int64_t *out = plane->window.out, block = task % plane->blocks, item = task / (plane->blocks * out[0]);
+    const int64_t *out = plane->window.out, across = block % plane->across, down = block / plane->across % plane->down;
     depthwise_task it = {.image = item / job->channel_blocks, .channel = item % job->channel_blocks * plane->cell,
-                         .z = task / plane->blocks % out[0], .y0 = out[1] * block / plane->blocks,
-                         .y1 = out[1] * (block + 1) / plane->blocks,
+                         .z = block / (plane->across * plane->down),
+                         .y0 = out[1] * down / plane->down, .y1 = out[1] * (down + 1) / plane->down,
+                         .x0 = out[2] * across / plane->across, .x1 = out[2] * (across + 1) / plane->across,
                          .room = job->workspace + (size_t)thread * job->room.total};
     it.channels = fc_smaller(plane->cell, job->plan->problem.in_channels - it.channel);
     return it;
@@ -288,14 +309,15 @@ static void forward_task(void *context, int64_t task, int thread)
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
     const fc_dtype dtype = job->plan->problem.dtype;
-    const depthwise_task it = locate(job, task, thread);
-    const int64_t width = plane->window.out[2], rows = it.y1 - it.y0, pitch = plane->length[2];
+    const depthwise_task it = locate(job, task / block_count(plane), task % block_count(plane), thread);
+    const int64_t width = it.x1 - it.x0, rows = it.y1 - it.y0, pitch = plane->length[2];
     char *results = it.room + job->room.results, *pixels = it.room + job->room.out;
     pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], dtype),
          job->room.in);
     for (int64_t j = 0; j < job->multiplier; j++) {
         const int64_t k = it.channel * job->multiplier + j, *out = job->out;
-        char *target = at(job->operands->output, it.image * out[0] + k * out[1] + it.z * out[2] + it.y0 * out[3], dtype);
+        char *target = at(job->operands->output,
+                          it.image * out[0] + k * out[1] + it.z * out[2] + it.y0 * out[3] + it.x0 * out[4], dtype);
         correlate(job, &it, job->sums, weight_cells(job, &it, k), bias_cell(job, &it, k), 0, results,
                   plane->cell == 1 ? target : NULL, out[3]);
         if (plane->transposed) {
@@ -317,13 +339,15 @@ static void input_task(void *context, int64_t task, int thread)
     const fc_conv *p = &job->plan->problem;
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
-    const depthwise_task it = locate(job, task, thread);
+    const depthwise_task it = locate(job, task / block_count(plane), task % block_count(plane), thread);
     const int64_t sums = sum_count(job->plan), pitch = plane->length[2], cells = job->room.sum_cells, *in = job->in;
     const int64_t phases_y = fc_smaller(p->stride[1], p->in_size[1]), phases_x = fc_smaller(p->stride[2], p->in_size[2]);
-    const int64_t y0 = it.y0 * p->stride[1], y1 = fc_smaller(it.y1 * p->stride[1], p->in_size[1]), width = p->in_size[2];
+    const int64_t y0 = it.y0 * p->stride[1], y1 = fc_smaller(it.y1 * p->stride[1], p->in_size[1]);
+    const int64_t x0 = it.x0 * p->stride[2], width = fc_smaller(it.x1 * p->stride[2], p->in_size[2]) - x0;
     char *results = it.room + job->room.results, *pixels = it.room + job->room.in;
     char *target = at(job->operands->input,
-                      it.image * in[0] + it.channel * in[1] + it.z * p->stride[0] * in[2] + y0 * in[3], p->dtype);
+                      it.image * in[0] + it.channel * in[1] + it.z * p->stride[0] * in[2] + y0 * in[3] + x0 * in[4],
+                      p->dtype);
     const int direct = plane->cell == 1 && sums == 1 && job->multiplier == 1;
     for (int64_t j = 0; j < job->multiplier; j++) {
         const int64_t k = it.channel * job->multiplier + j;
@@ -366,27 +390,24 @@ static void weight_task(void *context, int64_t task, int thread)
     const fc_conv *p = &job->plan->problem;
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
-    const int64_t cell = plane->cell, width = p->out_size[2], pitch = plane->length[2], lanes = kernels->lanes;
+    const int64_t cell = plane->cell, pitch = plane->length[2], lanes = kernels->lanes;
     const int64_t taps = fc_taps(p), slice = task % job->slices, *offsets = job->sums->offsets, *out = job->out;
-    depthwise_task it = {.channel = task / job->slices * cell, .room = job->workspace + (size_t)thread * job->room.total};
-    it.channels = fc_smaller(cell, p->in_channels - it.channel);
-    char *sums = it.room + job->room.results, *row = at(sums, job->multiplier * taps * lanes, p->dtype);
+    const depthwise_task begin = locate(job, task / job->slices, 0, thread); /* of the first image */
+    char *sums = begin.room + job->room.results, *row = at(sums, job->multiplier * taps * lanes, p->dtype);
     memset(sums, 0, (size_t)(row - sums));
     /* grad_output as it is: one tap, no padding */
-    fc_window rows = {.taps = {1, 1, 1}, .step = {1, 1, 1}, .tap_step = {1, 1, 1}, .channels = it.channels,
+    fc_window rows = {.taps = {1, 1, 1}, .step = {1, 1, 1}, .tap_step = {1, 1, 1}, .channels = begin.channels,
                       .channel_stride = job->multiplier};
     for (int d = 0; d < 3; d++) {
         rows.out[d] = rows.in[d] = p->out_size[d];
         rows.stride[d] = out[2 + d];
     }
 
-    const int64_t units = p->batch * p->out_size[0] * plane->blocks; /* a block of rows of an image */
+    const int64_t units = p->batch * block_count(plane); /* a block of an image */
     for (int64_t unit = units * slice / job->slices; unit < units * (slice + 1) / job->slices; unit++) {
-        const int64_t block = unit % plane->blocks;
-        it.image = unit / (plane->blocks * p->out_size[0]);
-        it.z = unit / plane->blocks % p->out_size[0];
-        it.y0 = p->out_size[1] * block / plane->blocks;
-        it.y1 = p->out_size[1] * (block + 1) / plane->blocks;
+        const int64_t item = unit / block_count(plane) * job->channel_blocks + task / job->slices;
+        const depthwise_task it = locate(job, item, unit % block_count(plane), thread);
+        const int64_t width = it.x1 - it.x0;
         pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], p->dtype),
              job->room.in);
         for (int64_t j = 0; j < job->multiplier; j++) {
@@ -399,12 +420,13 @@ static void weight_task(void *context, int64_t task, int thread)
             for (int64_t y = it.y0; y < it.y1; y++) {
                 const char *from = at(it.room + job->room.plane, (y - it.y0) * pitch * cell, p->dtype);
                 if (cell == 1) {
-                    kernels->correlate_weights(taps, offsets, width, from, at(dy, it.z * out[2] + y * out[3], p->dtype), sum);
+                    kernels->correlate_weights(taps, offsets, width, from, at(dy, it.z * out[2] + y * out[3] + it.x0, p->dtype), sum);
                 } else if (plane->transposed) {
                     kernels->correlate_weights_lanes(taps, offsets, width, from,
-                                                     at(it.room + job->room.out, y * width * cell, p->dtype), sum);
+                                                     at(it.room + job->room.out, (y * p->out_size[2] + it.x0) * cell, p->dtype),
+                                                     sum);
                 } else {
-                    kernels->pack_plane_lanes(&rows, (int64_t[3]){it.z, y, 0}, (int64_t[3]){1, 1, width}, 0, dy, row);
+                    kernels->pack_plane_lanes(&rows, (int64_t[3]){it.z, y, it.x0}, (int64_t[3]){1, 1, width}, 0, dy, row);
                     kernels->correlate_weights_lanes(taps, offsets, width, from, row, sum);
                 }
             }
@@ -413,11 +435,11 @@ static void weight_task(void *context, int64_t task, int thread)
     char *target = job->slices > 1 ? at(job->parts, slice * p->out_channels * taps, p->dtype) : job->operands->weight;
     for (int64_t j = 0; j < job->multiplier; j++) {
         const char *sum = at(sums, j * taps * lanes, p->dtype);
-        char *to = at(target, (it.channel * job->multiplier + j) * taps, p->dtype);
+        char *to = at(target, (begin.channel * job->multiplier + j) * taps, p->dtype);
         if (cell == 1)
             kernels->sum_rows(taps, lanes, lanes, sum, to);
         else
-            kernels->transpose(taps, it.channels, sum, lanes, to, job->multiplier * taps);
+            kernels->transpose(taps, begin.channels, sum, lanes, to, job->multiplier * taps);
     }
 }
 
@@ -433,7 +455,7 @@ static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands)
     fc_tensor_strides(p->layout, p->in_channels, p->in_size, job.in);
     fc_tensor_strides(p->layout, p->out_channels, p->out_size, job.out);
     if (plan->pass == FC_WEIGHT_GRADIENT) {
-        const int64_t units = p->batch * p->out_size[0] * job.plane.blocks;
+        const int64_t units = p->batch * block_count(&job.plane);
         job.slices = fc_larger(1, fc_smaller(units, WEIGHT_TASKS / job.channel_blocks));
     }
     return job;
@@ -467,7 +489,7 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
             job.kernels->reduce(job.slices, count, job.parts, count, 1, 0, operands->weight);
         return;
     }
-    const int64_t tasks = p->batch * job.channel_blocks * job.plane.window.out[0] * job.plane.blocks;
+    const int64_t tasks = p->batch * job.channel_blocks * block_count(&job.plane);
     fc_parallel_for(tasks, threads, plan->pass == FC_FORWARD ? forward_task : input_task, &job);
 }
 
