@@ -28,6 +28,7 @@ else:
     link_flags += ["-Wl,-s"] if sys.platform == "linux" else []
 if SANITIZE:
     compile_flags += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    compile_flags += ["-fno-wrapv"]  # Python's own flags may hide signed overflow from the sanitizer
     link_flags += [f"-fsanitize={SANITIZE}"]
 
 

@@ -26,6 +26,9 @@ static inline void fc_tensor_strides(fc_layout layout, int64_t channels, const i
     strides[0] = channels * fc_volume(size);
 }
 
+/* Long sums go by blocks, and blocks of blocks: a chain of n additions errs by up to n roundings. */
+enum { FC_SUM_BLOCK = 256 };
+
 /* A run of outputs in one row of a grid that see, through one tap, elements of one row of the source. */
 typedef struct {
     int64_t source; /* offset of the first element; -1: zeros */

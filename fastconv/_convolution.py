@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -187,49 +188,43 @@ def forward(
 
 
 def input_gradient(
-    geometry: Geometry,
-    grad_output: Array,
-    weight: Array,
-    input_shape: Sizes,
-    dtype: np.dtype[Any],
-    algorithm: bytes | None,
-    out: Array | None,
-) -> Array:
-    """The gradient of a batched input; arrays are ready, ``out`` has passed ``check_out`` and may lack the batch."""
-    shape = input_shape if out is None else out.shape
-    compute = weight.dtype
-    result = check.target(out, shape, compute)
-    if input_shape[0]:
-        dx = result.reshape(input_shape)
-        _core.convolve(INPUT_GRADIENT, dx, weight, grad_output, None, geometry, algorithm, 0, None)
-    return check.deliver(result, out, shape, dtype)
+    geometry: Geometry, grad_output: Array, weight: Array, result: Array, algorithm: bytes | None
+) -> None:
+    """The gradient of the input, into ``result``; all arrays are ready, and batched."""
+    if result.shape[0]:
+        _core.convolve(INPUT_GRADIENT, result, weight, grad_output, None, geometry, algorithm, 0, None)
 
 
 def weight_gradient(
-    geometry: Geometry,
-    grad_output: Array,
-    input: Array,
-    weight_shape: Sizes,
-    dtype: np.dtype[Any],
-    algorithm: bytes | None,
-    out: Array | None,
-) -> Array:
-    """The gradient of a weight."""
-    result = check.target(out, weight_shape, input.dtype)
+    geometry: Geometry, grad_output: Array, input: Array, result: Array, algorithm: bytes | None
+) -> None:
+    """The gradient of the weight, into ``result``; all arrays are ready, and batched."""
     if input.shape[0]:
         _core.convolve(WEIGHT_GRADIENT, input, result, grad_output, None, geometry, algorithm, 0, None)
     else:
         result[...] = 0
-    return check.deliver(result, out, weight_shape, dtype)
 
 
-def bias_gradient(grad_output: Array, channels_last: bool, dtype: np.dtype[Any], out: Array | None) -> Array:
-    """The gradient of a bias: grad_output summed over the batch and space."""
-    channels = grad_output.shape[-1 if channels_last else 1]
-    result = check.target(out, (channels,), grad_output.dtype)
+def bias_gradient(grad_output: Array, channels_last: bool, result: Array) -> None:
+    """The gradient of the bias, grad_output summed over the batch and space, into ``result``."""
     if grad_output.shape[0]:
-        flat = grad_output.reshape((-1, channels, 1) if channels_last else (grad_output.shape[0], channels, -1))
-        _core.channel_sum(flat, result)
+        channels = len(result)
+        _core.channel_sum(
+            grad_output.reshape((-1, channels, 1) if channels_last else (grad_output.shape[0], channels, -1)), result
+        )
     else:
         result[...] = 0
-    return check.deliver(result, out, (channels,), dtype)
+
+
+def check_room(
+    passes: Sequence[int],
+    itemsize: int,
+    input_shape: Sizes,
+    weight_shape: Sizes,
+    out_shape: Sizes,
+    geometry: Geometry,
+    algorithm: bytes | None,
+) -> None:
+    """That there is memory for the workspace of every pass, before the first writes anything."""
+    for which in passes:
+        _core.Block(_core.chosen(which, itemsize, input_shape, weight_shape, out_shape, geometry, algorithm)[1])

@@ -95,7 +95,7 @@ def check_out(out: Any, shape: Sizes, dtype: np.dtype[Any], inputs: Iterable[Arr
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
-    if any(step == 0 and length > 1 for step, length in zip(out.strides, shape, strict=True)):
+    if out.size and any(step == 0 and length > 1 for step, length in zip(out.strides, shape, strict=True)):
         raise ValueError(f"{name}: expected memory of its own for every element, got strides {out.strides}")
     for array in inputs:
         if array is not None and _overlap(out, array):

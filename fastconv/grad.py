@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _convolution, _pooling
 from . import _validate as check
-from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, check_algorithm, geometry_of
+from ._convolution import INPUT_GRADIENT, WEIGHT_GRADIENT, check_algorithm, check_room, geometry_of
 from ._validate import FLOAT16, FLOAT32, Array, Sizes
 
 __all__ = [
@@ -72,27 +72,36 @@ def _backward(
     out_x, out_w, out_b = (None, None, None) if out is None else _three(out, "out")
     wanted = ((out_x, x.shape, need_x), (out_w, w.shape, need_w), (out_b, (w.shape[0],), need_b))
     _check_outs(wanted, dtype, (dy, x, w, b))
-    for which, need in ((INPUT_GRADIENT, need_x), (WEIGHT_GRADIENT, need_w)):
-        if need:
-            check_algorithm(which, shape, w.shape, out_shape, geometry, name)
+    passes = [which for which, need in ((INPUT_GRADIENT, need_x), (WEIGHT_GRADIENT, need_w)) if need]
+    for which in passes:
+        check_algorithm(which, shape, w.shape, out_shape, geometry, name)
 
+    # All that can fail comes before the first result is written.
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     dy = check.ready(dy, compute).reshape(out_shape)
     dx = dw = db = None
     if need_x:
-        result = _convolution.input_gradient(geometry, dy, check.ready(w, compute), shape, dtype, name, out_x)
-        dx = result if out_x is not None else result.reshape(x.shape)
+        ready_w, dx = check.ready(w, compute), check.target(out_x, x.shape, compute)
     if need_w:
-        ready = check.ready(x, compute).reshape(shape)
-        dw = _convolution.weight_gradient(geometry, dy, ready, w.shape, dtype, name, out_w)
+        ready_x, dw = check.ready(x, compute).reshape(shape), check.target(out_w, w.shape, compute)
     if need_b:
-        db = _convolution.bias_gradient(dy, channels_last, dtype, out_b)
+        db = check.target(out_b, (w.shape[0],), compute)
+    if out is not None and shape[0]:
+        check_room(passes, compute.itemsize, shape, w.shape, out_shape, geometry, name)
+
+    if dx is not None:
+        _convolution.input_gradient(geometry, dy, ready_w, dx.reshape(shape), name)
+        dx = check.deliver(dx, out_x, x.shape, dtype)
+    if dw is not None:
+        _convolution.weight_gradient(geometry, dy, ready_x, dw, name)
+        dw = check.deliver(dw, out_w, w.shape, dtype)
+    if db is not None:
+        _convolution.bias_gradient(dy, channels_last, db)
+        db = check.deliver(db, out_b, (w.shape[0],), dtype)
     return dx, dw, db
 
 
-def _check_outs(
-    outs: Sequence[tuple[Any, Sizes, bool]], dtype: Any, inputs: Sequence[Array | None]
-) -> None:
+def _check_outs(outs: Sequence[tuple[Any, Sizes, bool]], dtype: Any, inputs: Sequence[Array | None]) -> None:
     """Every array of ``out``, apart from the inputs and from each other."""
     apart = list(inputs)
     for number, (out, shape, needed) in enumerate(outs):
@@ -138,8 +147,9 @@ def _input(
     check_algorithm(INPUT_GRADIENT, shape, w.shape, out_shape, geometry, name)
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     dy = check.ready(dy, compute).reshape(out_shape)
-    result = _convolution.input_gradient(geometry, dy, check.ready(w, compute), shape, dtype, name, out)
-    return result if out is not None else result.reshape(size)
+    result = check.target(out, size, compute)
+    _convolution.input_gradient(geometry, dy, check.ready(w, compute), result.reshape(shape), name)
+    return check.deliver(result, out, size, dtype)
 
 
 def _weight(
@@ -167,7 +177,9 @@ def _weight(
     check_algorithm(WEIGHT_GRADIENT, shape, size, out_shape, geometry, name)
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     dy = check.ready(dy, compute).reshape(out_shape)
-    return _convolution.weight_gradient(geometry, dy, check.ready(x, compute).reshape(shape), size, dtype, name, out)
+    result = check.target(out, size, compute)
+    _convolution.weight_gradient(geometry, dy, check.ready(x, compute).reshape(shape), result, name)
+    return check.deliver(result, out, size, dtype)
 
 
 def conv1d_backward(

@@ -1339,3 +1339,24 @@ def test_the_same_mistakes_as_in_pytorch(torch):
         assert shape_or_none(slow(name), *arrays, **options) == theirs
 
     agree()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_out_of_a_batch_of_zero(layout):
+    shape = (0, 2, 6, 6) if layout == "channels_first" else (0, 6, 6, 2)
+    x, w = np.zeros(shape, np.float32), np.ones((2, 2, 3, 3), np.float32)
+    for call in (
+        lambda out=None: fc.conv2d(x, w, padding=1, layout=layout, out=out),
+        lambda out=None: fc.max_pool2d(x, 2, layout=layout, out=out),
+        lambda out=None: grad.avg_pool2d_backward(fc.avg_pool2d(x, 3, layout=layout), x, 3, layout=layout, out=out),
+    ):
+        out = np.empty_like(call())
+        assert call(out) is out
+
+
+def test_taps_far_outside_are_not_visited():
+    x = np.arange(10, dtype=np.float32).reshape(1, 1, 10)
+    assert fc.max_pool1d(x, 2**31 - 1, padding=2**30 - 1).item() == 9
+    assert fc.max_pool3d(np.ones((1, 1, 2, 2, 2)), 2**17, 2**17, 2**16).item() == 1
+    y = fc.conv2d(np.ones((1, 8, 30, 30)), np.ones((8, 1, 2, 2)), dilation=2**20, padding="same", groups=8)
+    assert y.shape == (1, 8, 30, 30) and not y.any()

@@ -363,6 +363,22 @@ call()
 SCARCE_CALLS = re.findall(r'^    "(.*)": lambda', SCARCE, re.MULTILINE)
 
 
+def test_failed_allocation_writes_none_of_several_gradients(monkeypatch):
+    x, w = np.ones((1, 8, 9, 9)), np.ones((8, 8, 3, 3))
+    out = np.full(x.shape, 7.0), np.full(w.shape, 7.0), None
+
+    def refuse(size):
+        raise MemoryError(f"cannot allocate {size} bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "Block", refuse)  # in C both passes would find their memory
+        with pytest.raises(MemoryError):
+            grad.conv2d_backward(x, x, w, padding=1, out=out)
+    assert (out[0] == 7).all() and (out[1] == 7).all()
+    grad.conv2d_backward(x, x, w, padding=1, out=out)
+    assert (out[0] != 7).all()
+
+
 @needs_linux
 @pytest.mark.parametrize("name", SCARCE_CALLS)
 def test_failed_allocation(python, name):

@@ -232,6 +232,37 @@ def test_relu_of_float16_is_float16():
     assert dx.dtype == np.float16 and dx.tolist() == [0, 1]
 
 
+def test_relu_passes_the_gradient_of_a_nan():
+    relu = nn.ReLU()
+    relu(np.array([[np.nan, -1, 0, 1]], np.float32))
+    assert np.array_equal(relu.backward(np.full((1, 4), 2, np.float32)), [[2, 0, 0, 2]])
+
+
+@pytest.mark.parametrize("optimizer", [nn.SGD(0.1), nn.SGD(0.1, 0.9), nn.SGD(0.1, 0.9, True), nn.Adam(0.1)])
+def test_without_decay_an_infinite_parameter_stays(optimizer):
+    layer = nn.Linear(1, 1, bias=False)
+    layer.params["weight"][:] = np.inf
+    layer.grads["weight"] = np.ones((1, 1), np.float32)
+    optimizer.step(layer)
+    assert layer.params["weight"].item() == np.inf
+
+
+def test_overflow_in_a_cast_is_silent():
+    relu, linear = nn.ReLU(), nn.Linear(2, 1)
+    with np.errstate(all="raise"):
+        assert not np.isfinite(linear(np.full((1, 2), 1e300))).any()
+        relu(np.ones((2, 2), np.float16))
+        assert (relu.backward(np.full((2, 2), 1e30)) == np.inf).all()
+        linear.grads.update(weight=np.full((1, 2), 1e300), bias=np.zeros(1))
+        nn.SGD(0.1).step(linear)
+    assert (linear.params["weight"] == -np.inf).all()
+
+
+def test_negative_divisor_is_taken():
+    x = np.ones((1, 1, 2, 2), np.float32)
+    assert nn.AvgPool2d(2, divisor_override=-2)(x).item() == -2
+
+
 def test_max_pool_returns_indices_when_asked():
     y, indices = nn.MaxPool2d(2, return_indices=True)(np.arange(16.0).reshape(1, 4, 4))
     assert y.tolist() == [[[5, 7], [13, 15]]] and indices.tolist() == [[[5, 7], [13, 15]]]
@@ -904,7 +935,7 @@ BAD_LAYERS = [
     (TypeError, "return_indices", lambda: nn.MaxPool2d(2, return_indices="yes")),
     (ValueError, "padding must be at least 0", lambda: nn.AvgPool2d(2, padding=-1)),
     (TypeError, "count_include_pad", lambda: nn.AvgPool2d(2, count_include_pad=None)),
-    (ValueError, "divisor_override must be at least 1, got 0", lambda: nn.AvgPool2d(2, divisor_override=0)),
+    (ValueError, "divisor_override must not be 0", lambda: nn.AvgPool2d(2, divisor_override=0)),
     (TypeError, "start_dim", lambda: nn.Flatten("1")),
     (TypeError, r"layers\[1\] must be a Layer", lambda: nn.Sequential(nn.ReLU(), np.tanh)),
     (TypeError, r"layers\[0\].*list.*Sequential\(first", lambda: nn.Sequential([nn.ReLU()])),

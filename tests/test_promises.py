@@ -157,6 +157,21 @@ def test_overflow_of_float16():
     assert (fc.avg_pool1d(x, 2) == 60000).all()
 
 
+# --- Long sums
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_long_sums_go_by_blocks(isa, layout):
+    # One chain over 2 ** 25 ones stays at 2 ** 24 in float32.
+    count = 2**25
+    ones = np.ones((1, 1, count), np.float32)
+    dy = cases.to_layout(ones, layout, 1)
+    _, dw, db = fc.grad.conv1d_backward(
+        dy, dy, np.zeros((1, 1, 1), np.float32), np.zeros(1, np.float32), layout=layout, needs=(False, True, True)
+    )
+    assert dw.item() == db.item() == count
+
+
 # --- Denormal numbers
 
 

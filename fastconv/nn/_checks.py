@@ -95,8 +95,10 @@ def array(value: Any, name: str) -> Array:
         value = np.from_dlpack(value)
     try:
         result = np.asarray(value)
-    except ValueError as error:  # a ragged list
-        raise ValueError(f"{name} must be an array: {error}") from None
+    except (ValueError, MemoryError) as error:  # the first: a ragged list
+        raise type(error)(f"{name} must be an array: {error}") from None
+    except Exception as error:  # an __array__ raises what it likes
+        raise TypeError(f"{name} must be an array, {type(value).__name__} does not convert to one: {error}") from error
     if result.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} of dtype {result.dtype}")
     return result
@@ -111,7 +113,13 @@ def floats(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
         dtype = np.dtype(np.float64 if result.dtype.itemsize == 8 else np.float32)
     elif result.dtype.kind == "c":
         raise TypeError(f"{name} must hold real numbers, got {result.dtype}")
-    return result.astype(dtype, copy=False)
+    return cast(result, dtype)
+
+
+def cast(value: Array, dtype: np.dtype[Any]) -> Array:
+    """Return `value` in `dtype`: itself where it is so; what overflows is infinite, and nothing to warn of."""
+    with np.errstate(all="ignore"):
+        return value.astype(dtype, copy=False)
 
 
 def same_shape(value: Array, shape: tuple[int, ...], name: str) -> None:

@@ -371,7 +371,7 @@ class _Activation(Layer):
         y = np.empty_like(operand)
         _core.activate(self._kind, operand, y)
         self.keep(y if self._from_output else operand, x.dtype.newbyteorder("="))
-        return y.astype(x.dtype.newbyteorder("="), copy=False)
+        return _checks.cast(y, x.dtype.newbyteorder("="))
 
     def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
         """Return the gradient by the input, of its shape and dtype."""
@@ -382,7 +382,7 @@ class _Activation(Layer):
             return None
         dx = np.empty_like(operand)
         _core.activate_backward(self._kind, operand, dy, dx)
-        return dx.astype(dtype, copy=False)
+        return _checks.cast(dx, dtype)
 
 
 class ReLU(_Activation):
@@ -579,7 +579,9 @@ class AvgPool2d(_Pool):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = _checks.boolean(count_include_pad, "count_include_pad")
         if divisor_override is not None:
-            divisor_override = _checks.integer(divisor_override, "divisor_override")
+            divisor_override = _checks.integer(divisor_override, "divisor_override", minimum=-(2**63))
+            if divisor_override == 0:
+                raise ValueError("divisor_override must not be 0")
         self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> Any:

@@ -226,7 +226,7 @@ def _matching_gradient(name: str, param: Array, gradient: Array | None) -> Array
         raise ValueError(f"{name!r} must be C-contiguous, writeable and native to be updated in place, it is not")
     if gradient.shape != param.shape:
         raise ValueError(f"the gradient of {name!r} must have the shape {param.shape}, got {gradient.shape}")
-    return np.asarray(gradient, param.dtype, order="C")
+    return np.asarray(_checks.cast(gradient, param.dtype), order="C")
 
 
 def _kind(value: Any) -> str:
