@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-    DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of 256 x 48 floats, 48 KB.  128 to 512 rows differ by 3 % */
+    DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 48 floats, 48 KB, and stays in L1 or L2 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */
 };
