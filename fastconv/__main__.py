@@ -64,9 +64,9 @@ def _bench(options: argparse.Namespace) -> int:
     known = [kind.name for kind in peers.PEERS]
     installed = [name for name in known if peers.CONTENDERS[name]().available()]
     wanted = installed if options.peers is None else options.peers
+    if unknown := [name for name in wanted if name not in known]:
+        error(f"argument --peers: {unknown[0]!r} is not one of {', '.join(known)}, none")
     for name in wanted:
-        if name not in known:
-            error(f"argument --peers: {name!r} is not one of {', '.join(known)}, none")
         if name not in installed:
             missing = ", ".join(peers.CONTENDERS[name]().missing())
             return _missing("bench", f"the peer {name} needs {missing}")
