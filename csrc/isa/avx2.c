@@ -1,6 +1,7 @@
 /* AVX2 with FMA (Haswell, Zen): 32-byte vectors, 16 registers, two multiply-adds and two loads a cycle.
  *
  *     tile 6 x 2 vectors: 12 sums, 2 of B, 1 of A: 15 of 16 registers; 8 loads for 12 multiply-adds. */
+#if defined(__x86_64__)
 #include "isa.h"
 #include "../geometry.h"
 
@@ -36,3 +37,4 @@ static int available(void)
 }
 
 const fc_isa fc_isa_avx2 = {"avx2", available, {&kernels_f32, &kernels_f64}};
+#endif

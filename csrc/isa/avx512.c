@@ -1,6 +1,7 @@
 /* AVX-512 (Skylake-X, Ice Lake, Zen 4): 64-byte vectors, 32 registers, masks, two multiply-adds and two loads a cycle.
  *
  *     tile 8 x 3 vectors: 24 sums, 3 of B, 1 of A: 28 of 32 registers; 11 loads for 24 multiply-adds. */
+#if defined(__x86_64__)
 #include "isa.h"
 #include "../geometry.h"
 
@@ -37,3 +38,4 @@ static int available(void)
 }
 
 const fc_isa fc_isa_avx512 = {"avx512", available, {&kernels_f32, &kernels_f64}};
+#endif
