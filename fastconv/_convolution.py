@@ -101,9 +101,13 @@ def geometry_of(
         groups = check.integer(groups, "groups", 1)
     check.check_weight(weight_shape, dimensions, channels, groups, weight_name)
     kernel = weight_shape[2:]
-    before, after = check.paddings(padding, kernel, stride, dilation)
+    if type(padding) is int and padding == 0:
+        before = after = (0,) * dimensions
+    else:
+        before, after = check.paddings(padding, kernel, stride, dilation)
     out_size = check.conv_out_size(size, kernel, stride, before, after, dilation, weight_name)
-    out_shape = check.output_shape(input_shape[0], weight_shape[0], out_size, channels_last)
+    batch, out_channels = input_shape[0], weight_shape[0]
+    out_shape = (batch, *out_size, out_channels) if channels_last else (batch, out_channels, *out_size)
     return (stride, before, dilation, groups, channels_last), out_shape
 
 
@@ -156,7 +160,8 @@ def forward(
     code = 0 if activation is None else check.activation_code(activation)
 
     shape = x.shape
-    batched_shape = check.batched(shape, dimensions, "input", channels_last)
+    plain = len(shape) == dimensions + 2 and 0 not in shape  # nothing to check
+    batched_shape = shape if plain else check.batched(shape, dimensions, "input", channels_last)
     geometry, out_shape = geometry_of(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
     if b is not None:
         check.check_bias(b, w.shape[0])
@@ -173,7 +178,7 @@ def forward(
     if batched_shape[0]:
         _core.convolve(
             FORWARD,
-            check.ready(x, compute),
+            x if x.dtype is compute and x.flags.carray else check.ready(x, compute),
             check.ready(w, compute) if forms is None else weight.in_dtype(compute),
             result if batched_shape is shape else result.reshape(batched_out_shape),
             None if b is None else check.ready(b, compute),
