@@ -23,7 +23,7 @@
 enum {
     PLANE_BYTES = 32 << 10,        /* of a packed block: it stays in L1 */
     LANES_PLANE_BYTES = 256 << 10, /* of cells of a vector: in L2, or the rows that blocks share would cost too much */
-    NARROW_VECTORS = 2,            /* rows of at most so many vectors are narrow */
+    NARROW_VECTORS = 2,            /* rows of at most so many vectors are narrow: at 28 wide both ways take as long */
     LANES_TASKS = 4,               /* blocks of channels that make a transpose worth it */
     MOST_REACH = 1 << 16,          /* elements between the first tap and the last, with those between */
     MOST_PHASES = 256,             /* of an input gradient */
