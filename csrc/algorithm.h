@@ -15,7 +15,8 @@ typedef struct fc_algo {
     const char *(*supports)(const fc_conv *problem, fc_pass pass);
     /* Nanoseconds of one thread, estimated. */
     double (*cost)(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
-    /* Bytes of the weight in the form that `run` wants for a forward pass; 0: as it is.  NULL where it is never packed. */
+    /* Bytes of the weight in the form that `run` wants; 0: as it is.  NULL where it is never packed.  The form of an input
+     * gradient may depend on stride and dilation, and on nothing else but the weight's shape and the layout. */
     size_t (*packed)(const fc_plan *plan);
     void (*pack)(const fc_plan *plan, const void *weight, void *packed, int threads);
     /* Bytes beside input, weight and output, packed weight not included. */
@@ -72,12 +73,18 @@ typedef struct {
 } fc_phase;
 
 int64_t fc_phase_count(const fc_conv *problem);
+/* Taps of dimension d so many apart belong to one phase. */
+int64_t fc_phase_tap_step(const fc_conv *problem, int d);
 /* 0 where no tap belongs to the phase: that part of the gradient is zero. */
 int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase);
 /* The flat kernel indices of the phase's taps, in the window's order. */
 void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps);
 
-/* target[i] = 0, in parallel. */
-void fc_clear(void *target, size_t bytes, int threads);
+/* An input gradient before the first sum: the bias of each channel, or zero. */
+void fc_start_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last);
+/* And after the last: the activation.  Both of channels [first, last) of an image. */
+void fc_finish_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last);
+/* Both, of the whole tensor, in parallel. */
+void fc_fill_input(const fc_plan *plan, const fc_operands *operands, int threads);
 
 #endif

@@ -34,7 +34,8 @@ typedef struct {
     int64_t padding[3]; /* before; what lies after follows from out_size */
 } fc_conv;
 
-/* A pooling; each of `planes` = batch * channels is pooled by itself. */
+/* A pooling; each of `planes` = batch * channels is pooled by itself.  An adaptive one has the windows that its sizes give,
+ * [floor(o * in / out), ceil((o + 1) * in / out)), and no kernel, stride, dilation or padding. */
 typedef struct {
     fc_dtype dtype;
     fc_layout layout;
@@ -42,15 +43,17 @@ typedef struct {
     int64_t batch, channels;
     int64_t in_size[3], kernel[3], out_size[3];
     int64_t stride[3], dilation[3], padding[3];
+    int adaptive;
     int count_padding; /* average: padding counts in the divisor */
     int64_t divisor;   /* average: 0, or the divisor to use throughout */
 } fc_pool;
 
-/* The tensors of a call.  The pass decides which of input, weight and output is written. */
+/* The tensors of a call.  The pass decides which of input, weight and output is written.  A transposed convolution is an input
+ * gradient with a bias and an activation. */
 typedef struct {
     void *input, *weight, *output;
-    const void *bias;   /* forward: NULL or [out_channels] */
-    const void *packed; /* forward: NULL or what fc_plan_pack made of the weight */
+    const void *bias;   /* NULL, or of the channels that are written: forward, input gradient */
+    const void *packed; /* NULL, or what fc_plan_pack made of the weight: forward, input gradient */
     fc_activation activation;
 } fc_operands;
 
@@ -86,10 +89,16 @@ const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pa
 /* ---- pooling: pool.c ---- */
 
 /* indices: NULL or int64 of the output's shape, flat within the input plane; -1 for a window without an element. */
-void fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
+fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
 /* input (max without indices), indices: as they are needed. */
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads);
+
+/* Max unpooling: each element of the input at its index in the output's plane, zeros elsewhere; of several the last.  Only the
+ * sizes of the problem count. */
+void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads);
+void fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
+                        int threads);
 
 /* ---- report.c ---- */
 

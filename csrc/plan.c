@@ -55,7 +55,7 @@ fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, cons
     }
     if (!plan->algorithm)
         return FC_UNSUPPORTED;
-    if (pass == FC_FORWARD && plan->algorithm->packed)
+    if (plan->algorithm->packed)
         plan->packed_bytes = plan->algorithm->packed(plan);
     return FC_OK;
 }
@@ -132,10 +132,12 @@ static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, 
         if (status != FC_OK || all_finite(plan, operands->input, results, threads))
             return status;
     }
-    if (!all_finite(plan, operands->weight, weights, threads))
+    if (!all_finite(plan, operands->weight, weights, threads)) {
         plan->algorithm = &fc_algo_direct;
-    else if (weights > results)
+        plan->packed_bytes = 0;
+    } else if (weights > results) {
         return FC_OK;
+    }
     return run_algorithm(plan, operands, threads);
 }
 
@@ -162,6 +164,11 @@ int64_t fc_phase_count(const fc_conv *problem)
 
 static int64_t greatest_common_divisor(int64_t a, int64_t b) { return b ? greatest_common_divisor(b, a % b) : a; }
 
+int64_t fc_phase_tap_step(const fc_conv *problem, int d)
+{
+    return problem->stride[d] / greatest_common_divisor(problem->stride[d], problem->dilation[d]);
+}
+
 int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
 {
     int64_t in[5], out[5];
@@ -171,7 +178,7 @@ int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
     for (int d = 2; d >= 0; d--) {
         const int64_t stride = problem->stride[d], dilation = problem->dilation[d];
         const int64_t shift = index % phases_along(problem, d), reach = shift + problem->padding[d];
-        const int64_t step = stride / greatest_common_divisor(stride, dilation);
+        const int64_t step = fc_phase_tap_step(problem, d);
         index /= phases_along(problem, d);
         int64_t first = 0; /* taps `step` apart are of one class */
         while (first < step && first < problem->kernel[d] && (reach - first * dilation) % stride)
@@ -203,23 +210,60 @@ void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps)
                            y * phase->tap_step[1]) * kernel[2] + phase->first_tap[2] + x * phase->tap_step[2];
 }
 
-typedef struct {
-    char *target;
-    size_t bytes;
-} clear_job;
+/* ---- what an input gradient starts from, and ends with ---- */
 
-enum { CLEAR_BYTES = 1 << 18 };
-
-static void clear_task(void *context, int64_t task, int thread)
+static char *channels_of_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first)
 {
-    (void)thread;
-    const clear_job *job = context;
-    const size_t first = (size_t)task * CLEAR_BYTES;
-    memset(job->target + first, 0, job->bytes - first < CLEAR_BYTES ? job->bytes - first : CLEAR_BYTES);
+    const fc_conv *p = &plan->problem;
+    int64_t in[5];
+    fc_tensor_strides(p->layout, p->in_channels, p->in_size, in);
+    return (char *)operands->input + (image * in[0] + first * in[1]) * (int64_t)fc_element_bytes(p->dtype);
 }
 
-void fc_clear(void *target, size_t bytes, int threads)
+void fc_start_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last)
 {
-    clear_job job = {target, bytes};
-    fc_parallel_for(fc_divide_up((int64_t)bytes, CLEAR_BYTES), threads, clear_task, &job);
+    const fc_conv *p = &plan->problem;
+    const int64_t pixels = fc_volume(p->in_size), channels = last - first;
+    const void *bias = operands->bias ? (const char *)operands->bias + first * (int64_t)fc_element_bytes(p->dtype) : NULL;
+    char *target = channels_of_input(plan, operands, image, first);
+    if (p->layout == FC_CHANNELS_FIRST)
+        plan->isa->kernels[p->dtype]->fill_rows(channels, pixels, bias, target);
+    else
+        plan->isa->kernels[p->dtype]->fill_columns(pixels, p->in_channels, channels, bias, target);
+}
+
+void fc_finish_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last)
+{
+    const fc_conv *p = &plan->problem;
+    const int channels_first = p->layout == FC_CHANNELS_FIRST;
+    const int64_t pixels = fc_volume(p->in_size), rows = channels_first ? last - first : pixels;
+    const int64_t pitch = (channels_first ? pixels : p->in_channels) * (int64_t)fc_element_bytes(p->dtype);
+    char *target = channels_of_input(plan, operands, image, first);
+    if (operands->activation == FC_IDENTITY)
+        return;
+    for (int64_t row = 0; row < rows; row++, target += pitch)
+        plan->isa->kernels[p->dtype]->activate(operands->activation, channels_first ? pixels : last - first, target, target);
+}
+
+typedef struct {
+    const fc_plan *plan;
+    const fc_operands *operands;
+    int64_t blocks;
+} fill_job;
+
+static void fill_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const fill_job *job = context;
+    const int64_t channels = job->plan->problem.in_channels, image = task / job->blocks, block = task % job->blocks;
+    const int64_t first = channels * block / job->blocks, last = channels * (block + 1) / job->blocks;
+    fc_start_input(job->plan, job->operands, image, first, last);
+    fc_finish_input(job->plan, job->operands, image, first, last);
+}
+
+void fc_fill_input(const fc_plan *plan, const fc_operands *operands, int threads)
+{
+    enum { CHANNEL_BLOCK = 32 };
+    fill_job job = {plan, operands, fc_divide_up(plan->problem.in_channels, CHANNEL_BLOCK)};
+    fc_parallel_for(plan->problem.batch * job.blocks, threads, fill_task, &job);
 }

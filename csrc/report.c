@@ -76,12 +76,28 @@ void fc_report_pool(const fc_pool *p, const char *pass, int threads, double begi
     report_line line = {.length = 0};
     if (!verbose)
         return;
-    add(&line, "fastconv: %s pool %s", p->kind == FC_MAX_POOL ? "max" : "average", pass);
+    add(&line, "fastconv: %s%s pool %s", p->adaptive ? "adaptive " : "", p->kind == FC_MAX_POOL ? "max" : "average", pass);
     add_problem(&line, p->dtype, p->layout, p->batch, p->channels);
     add_sizes(&line, "", p->in_size);
-    add_sizes(&line, " kernel ", p->kernel);
-    add_sizes(&line, " stride ", p->stride);
-    add_sizes(&line, " padding ", p->padding);
-    add_sizes(&line, " dilation ", p->dilation);
+    if (p->adaptive) {
+        add_sizes(&line, " output ", p->out_size);
+    } else {
+        add_sizes(&line, " kernel ", p->kernel);
+        add_sizes(&line, " stride ", p->stride);
+        add_sizes(&line, " padding ", p->padding);
+        add_sizes(&line, " dilation ", p->dilation);
+    }
     finish(&line, "pool", fc_isa_chosen(), threads, begin);
+}
+
+void fc_report_unpool(const fc_pool *p, const char *pass, int threads, double begin)
+{
+    report_line line = {.length = 0};
+    if (!verbose)
+        return;
+    add(&line, "fastconv: max unpool %s", pass);
+    add_problem(&line, p->dtype, p->layout, p->batch, p->channels);
+    add_sizes(&line, "", p->in_size);
+    add_sizes(&line, " output ", p->out_size);
+    finish(&line, "unpool", fc_isa_chosen(), threads, begin);
 }

@@ -1,4 +1,4 @@
-"""The road that every convolution takes: its arguments, checked, and its three passes, handed to the engine."""
+"""The road that every convolution takes: its arguments, checked, and its forward pass, handed to the engine."""
 
 from __future__ import annotations
 
@@ -111,6 +111,32 @@ def geometry_of(
     return (stride, before, dilation, groups, channels_last), out_shape
 
 
+def transposed_geometry_of(
+    input_shape: Sizes,
+    weight_shape: Sizes,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    groups: Any,
+    channels_last: bool,
+    weight_name: str = "weight",
+) -> tuple[Geometry, Sizes]:
+    """The same of a transposed convolution: the geometry is that of the convolution from its output to its input."""
+    channels, size = (input_shape[-1], input_shape[1:-1]) if channels_last else (input_shape[1], input_shape[2:])
+    dimensions = len(size)
+    stride = check.integers(stride, dimensions, "stride", 1)
+    before, after = check.borders(padding, dimensions)
+    output_padding = check.integers(output_padding, dimensions, "output_padding", 0)
+    groups = check.integer(groups, "groups", 1)
+    dilation = check.integers(dilation, dimensions, "dilation", 1)
+    check.check_transposed_weight(weight_shape, dimensions, channels, groups, weight_name)
+    kernel = weight_shape[2:]
+    out_size = check.transposed_out_size(size, kernel, stride, before, after, output_padding, dilation)
+    out_shape = check.output_shape(input_shape[0], weight_shape[1] * groups, out_size, channels_last)
+    return (stride, before, dilation, groups, channels_last), out_shape
+
+
 def check_algorithm(
     which: int, input_shape: Sizes, weight_shape: Sizes, out_shape: Sizes, geometry: Geometry, algorithm: bytes | None
 ) -> None:
@@ -141,8 +167,12 @@ def forward(
     out: Any,
     algorithm: Any,
     activation: Any,
+    output_padding: Any = None,
 ) -> Array:
-    """The forward pass of conv1d, conv2d and conv3d."""
+    """The forward pass of a convolution, or, with an output_padding, of a transposed one.
+
+    A transposed convolution is the input gradient of the convolution that leads from its output to its input.
+    """
     x = input if type(input) is np.ndarray else check.as_array(input, "input")
     forms = None
     if type(weight) is np.ndarray:
@@ -162,11 +192,19 @@ def forward(
     shape = x.shape
     plain = len(shape) == dimensions + 2 and 0 not in shape  # nothing to check
     batched_shape = shape if plain else check.batched(shape, dimensions, "input", channels_last)
-    geometry, out_shape = geometry_of(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
+    if output_padding is None:
+        geometry, out_shape = geometry_of(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
+        which, out_channels, of_input, of_output = FORWARD, w.shape[0], batched_shape, out_shape
+    else:
+        geometry, out_shape = transposed_geometry_of(
+            batched_shape, w.shape, stride, padding, output_padding, dilation, groups, channels_last
+        )
+        which, out_channels = INPUT_GRADIENT, w.shape[1] * geometry[3]
+        of_input, of_output = out_shape, batched_shape
     if b is not None:
-        check.check_bias(b, w.shape[0])
+        check.check_bias(b, out_channels)
     if name is not None:
-        check_algorithm(FORWARD, batched_shape, w.shape, out_shape, geometry, name)
+        check_algorithm(which, of_input, w.shape, of_output, geometry, name)
     batched_out_shape = out_shape
     if batched_shape is not shape:
         x, out_shape = x.reshape(batched_shape), out_shape[1:]
@@ -176,11 +214,13 @@ def forward(
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.empty(out_shape, compute) if out is None else check.target(out, out_shape, compute)
     if batched_shape[0]:
+        x = x if x.dtype is compute and x.flags.carray else check.ready(x, compute)
+        y = result if batched_shape is shape else result.reshape(batched_out_shape)
         _core.convolve(
-            FORWARD,
-            x if x.dtype is compute and x.flags.carray else check.ready(x, compute),
+            which,
+            x if which == FORWARD else y,
             check.ready(w, compute) if forms is None else weight.in_dtype(compute),
-            result if batched_shape is shape else result.reshape(batched_out_shape),
+            y if which == FORWARD else x,
             None if b is None else check.ready(b, compute),
             geometry,
             name,
@@ -190,35 +230,6 @@ def forward(
     if out is None and compute is dtype:
         return result
     return check.deliver(result, out, out_shape, dtype)
-
-
-def input_gradient(
-    geometry: Geometry, grad_output: Array, weight: Array, result: Array, algorithm: bytes | None
-) -> None:
-    """The gradient of the input, into ``result``; all arrays are ready, and batched."""
-    if result.shape[0]:
-        _core.convolve(INPUT_GRADIENT, result, weight, grad_output, None, geometry, algorithm, 0, None)
-
-
-def weight_gradient(
-    geometry: Geometry, grad_output: Array, input: Array, result: Array, algorithm: bytes | None
-) -> None:
-    """The gradient of the weight, into ``result``; all arrays are ready, and batched."""
-    if input.shape[0]:
-        _core.convolve(WEIGHT_GRADIENT, input, result, grad_output, None, geometry, algorithm, 0, None)
-    else:
-        result[...] = 0
-
-
-def bias_gradient(grad_output: Array, channels_last: bool, result: Array) -> None:
-    """The gradient of the bias, grad_output summed over the batch and space, into ``result``."""
-    if grad_output.shape[0]:
-        channels = len(result)
-        _core.channel_sum(
-            grad_output.reshape((-1, channels, 1) if channels_last else (grad_output.shape[0], channels, -1)), result
-        )
-    else:
-        result[...] = 0
 
 
 def check_room(

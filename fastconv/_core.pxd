@@ -30,6 +30,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t stride[3]
         int64_t dilation[3]
         int64_t padding[3]
+        int adaptive
         int count_padding
         int64_t divisor
     ctypedef struct fc_operands:
@@ -58,8 +59,10 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_algorithm_candidate(int, const fc_conv *, fc_pass, double *cost)
     void fc_prefer_algorithm(const char *)
     void fc_set_verbose(int)
-    void fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
+    fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
     fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
+    void fc_unpool_forward(const fc_pool *, const void *, const int64_t *, void *, int threads)
+    void fc_unpool_backward(const fc_pool *, const void *, const int64_t *, void *, int threads)
     void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
     void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)
     void fc_softmax(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)

@@ -7,6 +7,8 @@ import numpy as np
 _Array = np.ndarray[Any, Any]
 _Sizes = tuple[int, ...]
 _Geometry = tuple[_Sizes, _Sizes, _Sizes, int, bool]  # stride, padding before, dilation, groups, channels last
+# kernel, stride, padding, dilation, channels last, adaptive, count padding, divisor
+_Pool = tuple[_Sizes, _Sizes, _Sizes, _Sizes, bool, bool, bool, int]
 
 class Block:
     def __init__(self, size: int) -> None: ...
@@ -38,33 +40,17 @@ def chosen(
 def conv_out_size(
     size: _Sizes, kernel: _Sizes, stride: _Sizes, before: _Sizes, after: _Sizes, dilation: _Sizes, largest_plane: int
 ) -> _Sizes | None: ...
-def pool(
-    kind: int,
-    input: _Array,
-    output: _Array,
-    indices: _Array | None,
-    kernel: _Sizes,
-    stride: _Sizes,
-    padding: _Sizes,
-    dilation: _Sizes,
-    channels_last: bool,
-    count_padding: bool,
-    divisor: int,
-) -> None: ...
+def pool(kind: int, input: _Array, output: _Array, indices: _Array | None, options: _Pool) -> None: ...
 def pool_backward(
     kind: int,
     grad_output: _Array,
     input: _Array | None,
     indices: _Array | None,
     grad_input: _Array,
-    kernel: _Sizes,
-    stride: _Sizes,
-    padding: _Sizes,
-    dilation: _Sizes,
-    channels_last: bool,
-    count_padding: bool,
-    divisor: int,
+    options: _Pool,
 ) -> None: ...
+def unpool(input: _Array, indices: _Array, output: _Array, options: _Pool) -> None: ...
+def unpool_backward(grad_output: _Array, indices: _Array, grad_input: _Array, options: _Pool) -> None: ...
 def activate(kind: str, x: _Array, out: _Array) -> None: ...
 def activate_backward(kind: str, x: _Array, grad_output: _Array, out: _Array) -> None: ...
 def softmax(x: _Array, out: _Array) -> None: ...

@@ -128,7 +128,8 @@ def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algor
     operands.packed = NULL
     operands.activation = <fc_activation>activation
     if packed_forms is not None and plan.packed_bytes:
-        key = (fc_plan_algorithm(&plan), fc_isa_current(), problem.groups, problem.layout, x.view.itemsize)
+        key = (pass_, fc_plan_algorithm(&plan), fc_isa_current(), problem.groups, problem.layout, x.view.itemsize,
+               None if pass_ == FC_FORWARD else (geometry[0], geometry[2]))  # stride and dilation: see algorithm.h
         block = packed_forms.get(key)
         if block is None:
             block = Block(plan.packed_bytes)
@@ -197,48 +198,6 @@ def chosen(int pass_, int itemsize, tuple input, tuple weight, tuple output, tup
     return fc_plan_algorithm(&plan).decode(), fc_plan_workspace(&plan, fc_threads()) + plan.packed_bytes
 
 
-cdef void fill_pool(fc_pool *problem, Array input, Array output, int kind, tuple kernel, tuple stride, tuple padding,
-                    tuple dilation, bint channels_last, bint count_padding, int64_t divisor):
-    cdef int dimensions = len(kernel)
-    problem.dtype = output.dtype()
-    problem.layout = FC_CHANNELS_LAST if channels_last else FC_CHANNELS_FIRST
-    problem.kind = <fc_pooling>kind
-    problem.batch = input.view.shape[0]
-    problem.channels = input.view.shape[dimensions + 1 if channels_last else 1]
-    spatial(problem.in_size, input.view.shape + (1 if channels_last else 2), dimensions)
-    spatial(problem.out_size, output.view.shape + (1 if channels_last else 2), dimensions)
-    option(problem.kernel, kernel, 1)
-    option(problem.stride, stride, 1)
-    option(problem.dilation, dilation, 1)
-    option(problem.padding, padding, 0)
-    problem.count_padding = count_padding
-    problem.divisor = divisor
-
-
-def pool(int kind, input, output, indices, tuple kernel, tuple stride, tuple padding, tuple dilation, bint channels_last,
-         bint count_padding, int64_t divisor):
-    """Pool; kind 0 is the maximum, 1 the average.  indices: None or int64 of the output's shape."""
-    cdef Array x = Array(input), y = Array(output, True), winners = Array(indices, True)
-    cdef fc_pool problem
-    fill_pool(&problem, x, y, kind, kernel, stride, padding, dilation, channels_last, count_padding, divisor)
-    cdef int threads = fc_threads()
-    with nogil:
-        fc_pool_forward(&problem, x.view.buf, y.view.buf, <int64_t *>winners.view.buf, threads)
-
-
-def pool_backward(int kind, grad_output, input, indices, grad_input, tuple kernel, tuple stride, tuple padding,
-                  tuple dilation, bint channels_last, bint count_padding, int64_t divisor):
-    """The gradient of pool.  input and indices: None where they are not needed."""
-    cdef Array dy = Array(grad_output), x = Array(input), winners = Array(indices), dx = Array(grad_input, True)
-    cdef fc_pool problem
-    fill_pool(&problem, dx, dy, kind, kernel, stride, padding, dilation, channels_last, count_padding, divisor)
-    cdef int threads = fc_threads()
-    cdef fc_status status
-    with nogil:
-        status = fc_pool_backward(&problem, dy.view.buf, x.view.buf, <const int64_t *>winners.view.buf, dx.view.buf, threads)
-    if status == FC_NO_MEMORY:
-        raise MemoryError("no memory for the workspace of a pooling gradient")
-
-
+include "_core_pool.pxi"
 include "_core_elementwise.pxi"
 include "_core_runtime.pxi"

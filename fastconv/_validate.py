@@ -211,6 +211,11 @@ def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         before = tuple(size // 2 for size in total)
         return before, tuple(size - first for size, first in zip(total, before, strict=True))
+    return borders(value, dimensions)
+
+
+def borders(value: Any, dimensions: int) -> tuple[Sizes, Sizes]:
+    """Padding before and after, from an integer, one a dimension or a pair a dimension."""
     plain = type(value) is tuple and len(value) == dimensions and type(value[0]) is int
     if not plain and _is_sequence(value) and len(value) and all(map(_is_sequence, value)):
         if len(value) != dimensions or any(len(pair) != 2 for pair in value):
@@ -276,24 +281,32 @@ def batched(shape: Sizes, dimensions: int, name: str, channels_last: bool) -> Si
     return shape
 
 
-def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int, name: str) -> None:
-    """That the weight fits the input's channels and the groups."""
+def _check_weight_shape(shape: Sizes, dimensions: int, name: str, meaning: str) -> None:
     if len(shape) != dimensions + 2:
-        raise ValueError(
-            f"{name}: expected {dimensions + 2} dimensions [out_channels, in_channels / groups, kernel...], "
-            f"got shape {shape}"
-        )
+        raise ValueError(f"{name}: expected {dimensions + 2} dimensions [{meaning}, kernel...], got shape {shape}")
     if 0 in shape:
         raise ValueError(f"{name}: expected every size to be at least 1, got shape {shape}")
+
+
+def check_weight(shape: Sizes, dimensions: int, channels: int, groups: int, name: str) -> None:
+    """That the weight fits the input's channels and the groups."""
+    _check_weight_shape(shape, dimensions, name, "out_channels, in_channels / groups")
     if channels % groups or shape[0] % groups:
-        raise ValueError(
-            f"groups: expected a divisor of {channels} input and {shape[0]} output channels, got {groups}"
-        )
+        raise ValueError(f"groups: expected a divisor of {channels} input and {shape[0]} output channels, got {groups}")
     if shape[1] * groups != channels:
         raise ValueError(
             f"{name}: expected {channels // groups} input channels ({channels} of the input / {groups} groups), "
             f"got {shape[1]} in shape {shape}"
         )
+
+
+def check_transposed_weight(shape: Sizes, dimensions: int, channels: int, groups: int, name: str) -> None:
+    """That the weight of a transposed convolution fits the input's channels and the groups."""
+    _check_weight_shape(shape, dimensions, name, "in_channels, out_channels / groups")
+    if channels % groups:
+        raise ValueError(f"groups: expected a divisor of {channels} input channels, got {groups}")
+    if shape[0] != channels:
+        raise ValueError(f"{name}: expected {channels} input channels, got {shape[0]} in shape {shape}")
 
 
 def check_bias(bias: Array, out_channels: int) -> None:
@@ -323,9 +336,27 @@ def conv_out_size(
     raise _too_large(math.prod(padded))
 
 
-def pool_out_size(
-    size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
+def transposed_out_size(
+    size: Sizes, kernel: Sizes, stride: Sizes, before: Sizes, after: Sizes, output_padding: Sizes, dilation: Sizes
 ) -> Sizes:
+    """The spatial shape of a transposed convolution's output, which a convolution would bring back to ``size``."""
+    result, plane = [], 1
+    for i, k, s, b, a, extra, d in zip(size, kernel, stride, before, after, output_padding, dilation, strict=True):
+        if extra >= max(s, d):
+            raise ValueError(
+                f"output_padding: expected less than the stride of {s} or the dilation of {d}, got {extra}"
+            )
+        whole = (i - 1) * s + d * (k - 1) + 1 + extra
+        if whole - b - a < 1:
+            raise ValueError(f"padding: expected less than {whole} cells, the whole output, got {b} + {a}")
+        plane *= whole
+        result.append(whole - b - a)
+    if plane > _LARGEST_PLANE:
+        raise ValueError(f"stride: expected an output of at most 2**56 elements a plane, got {plane}")
+    return tuple(result)
+
+
+def pool_out_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> Sizes:
     """The spatial shape of a pool's output; as in PyTorch the last window starts inside the input or before it."""
     result, plane = [], 1
     for i, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
@@ -345,6 +376,55 @@ def pool_out_size(
         result.append(out)
     if plane > _LARGEST_PLANE:
         raise _too_large(plane)
+    return tuple(result)
+
+
+def adaptive_out_size(value: Any, size: Sizes) -> Sizes:
+    """The spatial shape of an adaptive pool's output; None in a sequence for two or three dimensions keeps a size."""
+    dimensions = len(size)
+    values = value if _is_sequence(value) else (value,) * dimensions
+    if len(values) != dimensions:
+        raise ValueError(f"output_size: expected an integer or {dimensions} of them, got {len(values)}")
+    result = []
+    for wish, i in zip(values, size, strict=True):
+        keep = wish is None and value is not None and dimensions > 1
+        result.append(i if keep else integer(wish, "output_size", 1, _LARGEST_OPTION))
+    if math.prod(result) > _LARGEST_PLANE:
+        raise ValueError(f"output_size: expected at most 2**56 elements a plane, got {math.prod(result)}")
+    for i, o in zip(size, result, strict=True):
+        if i * (o + 1) > _LARGEST:
+            raise ValueError(
+                f"output_size: expected a product with the input's size that fits 63 bits, got {i} and {o}"
+            )
+    return tuple(result)
+
+
+def unpool_out_size(
+    size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, output_size: Any, channels_last: bool
+) -> Sizes:
+    """The spatial shape of an unpooled plane: what a pool would bring back, within a stride of the plainest guess."""
+    dimensions = len(size)
+    plain = [(i - 1) * s + k - 2 * p for i, k, s, p in zip(size, kernel, stride, padding, strict=True)]
+    if output_size is None:
+        if min(plain) < 1:
+            raise ValueError(f"padding: expected an output of at least 1 in each dimension, got {tuple(plain)}")
+        result = plain
+    else:
+        if not _is_sequence(output_size):
+            raise TypeError(f"output_size: expected None or a tuple of sizes, got {_kind(output_size)}")
+        if len(output_size) not in (dimensions, dimensions + 2):
+            raise ValueError(
+                f"output_size: expected {dimensions} spatial sizes, or the output's shape of {dimensions + 2}, "
+                f"got {len(output_size)}"
+            )
+        whole = len(output_size) > dimensions
+        wishes = output_size if not whole else output_size[1:-1] if channels_last else output_size[2:]
+        result = [integer(wish, "output_size", 1) for wish in wishes]
+        for wish, guess, s in zip(result, plain, stride, strict=True):
+            if not guess - s < wish < guess + s:
+                raise ValueError(f"output_size: expected more than {guess - s} and less than {guess + s}, got {wish}")
+    if math.prod(result) > _LARGEST_PLANE:
+        raise ValueError(f"output_size: expected at most 2**56 elements a plane, got {math.prod(result)}")
     return tuple(result)
 
 

@@ -307,7 +307,12 @@ class Explanation:
         return "\n".join(lines)
 
 
-_DIMENSIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
+_DIMENSIONS = {f"{function}{n}d": n for function in ("conv", "conv_transpose") for n in (1, 2, 3)}
+_TRANSPOSED = {
+    _convolution.FORWARD: _convolution.INPUT_GRADIENT,
+    _convolution.INPUT_GRADIENT: _convolution.FORWARD,
+    _convolution.WEIGHT_GRADIENT: _convolution.WEIGHT_GRADIENT,
+}
 _PASSES = {None: _convolution.FORWARD, "input": _convolution.INPUT_GRADIENT, "weight": _convolution.WEIGHT_GRADIENT}
 
 
@@ -324,19 +329,20 @@ def explain(
     groups: int = 1,
     layout: str = "channels_first",
     algorithm: str = "auto",
+    output_padding: Any = None,
 ) -> Explanation:
     """Say which algorithm a convolution would use, with how much memory, and what the others say.
 
     Parameters
     ----------
-    function : "conv1d", "conv2d" or "conv3d"
+    function : "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d" or "conv_transpose3d"
     input_shape, weight_shape : tuple of int
     grad : None, "input" or "weight"
         The forward pass, or a gradient.
     dtype : dtype
         float16, float32 or float64.
-    stride, padding, dilation, groups, layout, algorithm
-        As in the function.
+    stride, padding, dilation, groups, layout, algorithm, output_padding
+        As in the function; a transposed convolution alone has an output_padding.
 
     Returns
     -------
@@ -378,15 +384,26 @@ def explain(
         check.check_size(shapes[-1], label)
     batched = check.batched(shapes[0], _DIMENSIONS[function], "input_shape", channels_last)
     batched = (max(1, batched[0]), *batched[1:])
-    geometry, out_shape = _convolution.geometry_of(
-        batched, shapes[1], stride, padding, dilation, groups, channels_last, "weight_shape"
-    )
-    check.check_size(out_shape, "output")
     itemsize = 8 if kind == check.FLOAT64 else 4
     which = _PASSES[grad]
-    _convolution.check_algorithm(which, batched, shapes[1], out_shape, geometry, name)
-    said = _core.candidates(which, itemsize, batched, shapes[1], out_shape, geometry)
-    chosen, workspace = _core.chosen(which, itemsize, batched, shapes[1], out_shape, geometry, name)
+    if "transpose" in function:
+        geometry, out_shape = _convolution.transposed_geometry_of(
+            batched, shapes[1], stride, padding, output_padding or 0, dilation, groups, channels_last, "weight_shape"
+        )
+        which = _TRANSPOSED[which]
+        ends = out_shape, batched
+    elif output_padding is None:
+        geometry, out_shape = _convolution.geometry_of(
+            batched, shapes[1], stride, padding, dilation, groups, channels_last, "weight_shape"
+        )
+        ends = batched, out_shape
+    else:
+        raise ValueError(f"output_padding: expected None, for {function} has none, got {output_padding!r}")
+    check.check_size(out_shape, "output")
+    problem = itemsize, ends[0], shapes[1], ends[1], geometry
+    _convolution.check_algorithm(which, *problem[1:], name)
+    said = _core.candidates(which, *problem)
+    chosen, workspace = _core.chosen(which, *problem, name)
     candidates = [Candidate(*candidate) for candidate in said]
     what = {None: "", "input": ", gradient of the input", "weight": ", gradient of the weight"}[grad]
     sizes = ["x".join(map(str, shape)) for shape in shapes]

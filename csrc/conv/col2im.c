@@ -47,8 +47,9 @@ static fc_gemm columns_gemm(const fc_plan *plan, const fc_operands *operands, in
 
 typedef struct {
     const fc_plan *plan;
+    const fc_operands *operands;
     const char *columns;
-    char *input; /* of the image */
+    int64_t image;
 } spread_job;
 
 enum { CHANNEL_BLOCK = 32 }; /* channels whose planes stay in L1 while all outputs pass */
@@ -59,7 +60,11 @@ static void spread_task(void *context, int64_t task, int thread)
     const spread_job *job = context;
     const fc_conv *p = &job->plan->problem;
     const int64_t first = task * CHANNEL_BLOCK, last = fc_smaller(first + CHANNEL_BLOCK, p->in_channels);
-    job->plan->isa->kernels[p->dtype]->spread(p, job->columns, first, last, job->input);
+    const int64_t image_bytes = p->in_channels * fc_volume(p->in_size) * (int64_t)fc_element_bytes(p->dtype);
+    fc_start_input(job->plan, job->operands, job->image, first, last);
+    job->plan->isa->kernels[p->dtype]->spread(p, job->columns, first, last,
+                                              (char *)job->operands->input + job->image * image_bytes);
+    fc_finish_input(job->plan, job->operands, job->image, first, last);
 }
 
 static size_t columns_bytes(const fc_conv *problem)
@@ -78,10 +83,9 @@ static size_t workspace(const fc_plan *plan, int threads)
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
     const fc_conv *p = &plan->problem;
-    const int64_t image_bytes = p->in_channels * fc_volume(p->in_size) * (int64_t)fc_element_bytes(p->dtype);
     for (int64_t image = 0; image < p->batch; image++) {
         const fc_gemm gemm = columns_gemm(plan, operands, image, workspace);
-        spread_job job = {plan, workspace, (char *)operands->input + image * image_bytes};
+        spread_job job = {plan, operands, workspace, image};
         fc_gemm_run(&gemm, (char *)workspace + columns_bytes(p), threads);
         fc_parallel_for(fc_divide_up(p->in_channels, CHANNEL_BLOCK), threads, spread_task, &job);
     }

@@ -252,24 +252,26 @@ static const char *weight_cells(const depthwise_job *job, const depthwise_task *
     return it->room + job->room.weights;
 }
 
-static const char *bias_cell(const depthwise_job *job, const depthwise_task *it, int64_t k)
+/* The bias of channels k, k + step, ... as a cell. */
+static const char *bias_cell(const depthwise_job *job, const depthwise_task *it, int64_t k, int64_t step)
 {
-    if (job->plan->pass != FC_FORWARD || !job->operands->bias)
+    if (!job->operands->bias)
         return NULL;
     const char *bias = at(job->operands->bias, k, job->plan->problem.dtype);
     if (job->plane.cell == 1)
         return bias;
-    job->kernels->transpose(it->channels, 1, bias, job->multiplier, it->room + job->room.bias, job->plane.cell);
+    job->kernels->transpose(it->channels, 1, bias, step, it->room + job->room.bias, job->plane.cell);
     return it->room + job->room.bias;
 }
 
-/* One sum over the plane, to its block of results, or row by row to `direct`. */
+/* One sum over the plane, to its block of results, or row by row to `direct`: added to what is there, and given its bias
+ * and activation, as the caller says. */
 static void correlate(const depthwise_job *job, const depthwise_task *it, const tap_sum *sum, const char *weights,
-                      const char *bias, int accumulate, char *results, char *direct, int64_t row_stride)
+                      int accumulate, const char *bias, fc_activation activation, char *results, char *direct,
+                      int64_t row_stride)
 {
     const fc_plane *plane = &job->plane;
     const fc_dtype dtype = job->plan->problem.dtype;
-    const fc_activation activation = job->plan->pass == FC_FORWARD ? job->operands->activation : FC_IDENTITY;
     const int64_t width = it->x1 - it->x0, rows = it->y1 - it->y0;
     const fc_correlation correlation = {
         .taps = sum->taps, .count = direct ? width : (rows - 1) * plane->length[2] + width, .offsets = sum->offsets,
@@ -318,8 +320,8 @@ static void forward_task(void *context, int64_t task, int thread)
         const int64_t k = it.channel * job->multiplier + j, *out = job->out;
         char *target = at(job->operands->output,
                           it.image * out[0] + k * out[1] + it.z * out[2] + it.y0 * out[3] + it.x0 * out[4], dtype);
-        correlate(job, &it, job->sums, weight_cells(job, &it, k), bias_cell(job, &it, k), 0, results,
-                  plane->cell == 1 ? target : NULL, out[3]);
+        correlate(job, &it, job->sums, weight_cells(job, &it, k), 0, bias_cell(job, &it, k, job->multiplier),
+                  job->operands->activation, results, plane->cell == 1 ? target : NULL, out[3]);
         if (plane->transposed) {
             kernels->unpack_plane_lanes(rows, width, 1, 0, pitch, results, pixels, width * plane->cell, plane->cell,
                                         plane->cell, 1);
@@ -349,13 +351,16 @@ static void input_task(void *context, int64_t task, int thread)
                       it.image * in[0] + it.channel * in[1] + it.z * p->stride[0] * in[2] + y0 * in[3] + x0 * in[4],
                       p->dtype);
     const int direct = plane->cell == 1 && sums == 1 && job->multiplier == 1;
+    const char *bias = bias_cell(job, &it, it.channel, 1);
     for (int64_t j = 0; j < job->multiplier; j++) {
         const int64_t k = it.channel * job->multiplier + j;
         pack(job, &it, job->multiplier * job->out[1],
              at(job->operands->output, it.image * job->out[0] + k * job->out[1], p->dtype), job->room.out);
         const char *weights = weight_cells(job, &it, k);
+        const int last = j == job->multiplier - 1;
         for (int64_t i = 0; i < sums; i++)
-            correlate(job, &it, job->sums + i, weights, NULL, j > 0, at(results, i * cells * plane->cell, p->dtype),
+            correlate(job, &it, job->sums + i, weights, j > 0, last ? bias : NULL,
+                      last ? job->operands->activation : FC_IDENTITY, at(results, i * cells * plane->cell, p->dtype),
                       direct ? target : NULL, in[3]);
     }
     if (direct)

@@ -112,24 +112,99 @@ static int64_t panels_elements(const fc_plan *plan, int64_t tap_count)
 
 /* ---- forward ---- */
 
-static size_t packed(const fc_plan *plan)
+/* ---- the packed weight: a list of offsets, one of taps, and the weight class by class ----
+ *
+ * Taps `step` apart, in each dimension, are of one class; a phase of an input gradient takes those of one (algorithm.h), a
+ * forward pass all, of the only one. */
+
+typedef struct {
+    int64_t count[3], step[3];
+    size_t offsets_bytes, taps_bytes;
+} tap_classes;
+
+static tap_classes classes_of(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
-    if (p->layout == FC_CHANNELS_FIRST)
+    tap_classes classes;
+    for (int d = 0; d < 3; d++) {
+        classes.step[d] = plan->pass == FC_INPUT_GRADIENT ? fc_phase_tap_step(p, d) : 1;
+        classes.count[d] = fc_smaller(classes.step[d], p->kernel[d]);
+    }
+    classes.offsets_bytes = (size_t)fc_round_up(fc_volume(classes.count) * (int64_t)sizeof(int64_t), 128);
+    classes.taps_bytes = (size_t)fc_round_up(fc_taps(p) * (int64_t)sizeof(int64_t), 128);
+    return classes;
+}
+
+/* Elements of a class of so many taps. */
+static int64_t class_elements(const fc_plan *plan, int64_t tap_count)
+{
+    const fc_conv *p = &plan->problem;
+    return p->groups * (p->layout == FC_CHANNELS_LAST ? panels_elements(plan, tap_count)
+                                                      : p->in_channels / p->groups * weight_row_pitch(p, tap_count));
+}
+
+/* The flat kernel indices of a class's taps, in order; returns how many they are. */
+static int64_t class_taps(const fc_conv *problem, const tap_classes *classes, int64_t index, int64_t *taps)
+{
+    const int64_t *count = classes->count, *kernel = problem->kernel;
+    const int64_t first[3] = {index / (count[1] * count[2]), index / count[2] % count[1], index % count[2]};
+    int64_t found = 0;
+    for (int64_t z = first[0]; z < kernel[0]; z += classes->step[0])
+        for (int64_t y = first[1]; y < kernel[1]; y += classes->step[1])
+            for (int64_t x = first[2]; x < kernel[2]; x += classes->step[2])
+                taps[found++] = (z * kernel[1] + y) * kernel[2] + x;
+    return found;
+}
+
+/* A weight on the left is broadcast, as it lies where it is not to be transposed. */
+static int is_packed(const fc_plan *plan)
+{
+    const fc_conv *p = &plan->problem;
+    if (p->layout == FC_CHANNELS_LAST)
+        return plan->pass != FC_WEIGHT_GRADIENT;
+    return plan->pass == FC_INPUT_GRADIENT && fc_taps(p) > 1;
+}
+
+static size_t packed(const fc_plan *plan)
+{
+    if (!is_packed(plan))
         return 0;
-    return (size_t)(p->groups * panels_elements(plan, fc_taps(p))) * fc_element_bytes(p->dtype) +
-           (size_t)fc_taps(p) * sizeof(int64_t);
+    const fc_conv *p = &plan->problem;
+    const tap_classes classes = classes_of(plan);
+    int64_t elements = 0, first[3];
+    for (first[0] = 0; first[0] < classes.count[0]; first[0]++)
+        for (first[1] = 0; first[1] < classes.count[1]; first[1]++)
+            for (first[2] = 0; first[2] < classes.count[2]; first[2]++) {
+                int64_t taps = 1;
+                for (int d = 0; d < 3; d++)
+                    taps *= fc_divide_up(p->kernel[d] - first[d], classes.step[d]);
+                elements += class_elements(plan, taps);
+            }
+    return classes.offsets_bytes + classes.taps_bytes + (size_t)elements * fc_element_bytes(p->dtype);
 }
 
 static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
 {
     const fc_conv *p = &plan->problem;
-    /* the list of taps stands behind the panels: whole vectors of them, so it is aligned */
-    int64_t *taps = (int64_t *)((char *)packed + (size_t)(p->groups * panels_elements(plan, fc_taps(p))) *
-                                                     fc_element_bytes(p->dtype));
-    for (int64_t t = 0; t < fc_taps(p); t++)
-        taps[t] = t;
-    pack_weight(plan, weight, taps, fc_taps(p), packed, threads);
+    const tap_classes classes = classes_of(plan);
+    int64_t *offsets = packed, *taps = (int64_t *)((char *)packed + classes.offsets_bytes);
+    int64_t offset = (int64_t)(classes.offsets_bytes + classes.taps_bytes);
+    for (int64_t i = 0; i < fc_volume(classes.count); i++) {
+        const int64_t count = class_taps(p, &classes, i, taps);
+        pack_weight(plan, weight, taps, count, (char *)packed + offset, threads);
+        offsets[i] = offset;
+        offset += class_elements(plan, count) * (int64_t)fc_element_bytes(p->dtype);
+    }
+}
+
+/* The weight of the class whose first tap is given; NULL where the weight is read as it lies. */
+static const void *packed_class(const fc_plan *plan, const fc_operands *operands, const int64_t first[3])
+{
+    if (!operands->packed || !is_packed(plan))
+        return NULL;
+    const tap_classes classes = classes_of(plan);
+    const int64_t index = (first[0] * classes.count[1] + first[1]) * classes.count[2] + first[2];
+    return (const char *)operands->packed + ((const int64_t *)operands->packed)[index];
 }
 
 static fc_gemm forward_gemm(const fc_plan *plan, const fc_operands *operands)
@@ -155,7 +230,8 @@ static fc_gemm forward_gemm(const fc_plan *plan, const fc_operands *operands)
         gemm.rows = pixels;
         gemm.columns = outs;
         gemm.a = input;
-        gemm.b = (fc_matrix){.source = FC_PANELS, .data = operands->packed, .group = panels_elements(plan, taps)};
+        gemm.b = (fc_matrix){.source = FC_PANELS, .data = packed_class(plan, operands, (int64_t[3]){0, 0, 0}),
+                             .group = panels_elements(plan, taps)};
         gemm.c_row = p->out_channels;
         gemm.c_group = outs;
     }
@@ -164,16 +240,18 @@ static fc_gemm forward_gemm(const fc_plan *plan, const fc_operands *operands)
 
 /* ---- input gradient: one product a phase ---- */
 
-static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, const fc_phase *phase, const void *weight)
+static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, const fc_phase *phase)
 {
     const fc_conv *p = &plan->problem;
+    const void *weight = packed_class(plan, operands, phase->first_tap);
     const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
     const int64_t taps = fc_volume(phase->window.taps), pixels = fc_volume(phase->window.out);
     int64_t in[5], out[5];
     fc_tensor_strides(p->layout, p->in_channels, p->in_size, in);
     fc_tensor_strides(p->layout, p->out_channels, p->out_size, out);
     fc_gemm gemm = {.isa = plan->isa, .dtype = p->dtype, .layout = p->layout, .images = p->batch, .groups = p->groups,
-                    .segments = 1, .slices = 1, .depth = outs * taps, .c_image = in[0], .c_group = ins * in[1]};
+                    .segments = 1, .slices = 1, .depth = outs * taps, .c_image = in[0], .c_group = ins * in[1],
+                    .bias = operands->bias, .activation = operands->activation};
     gemm.c = (char *)operands->input + phase->offset * (int64_t)fc_element_bytes(p->dtype);
     gemm.scattered = fc_phase_count(p) > 1;
     for (int d = 0; d < 3; d++) {
@@ -186,8 +264,8 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
         gemm.rows = ins;
         gemm.columns = pixels;
         const int64_t pitch = weight_row_pitch(p, taps);
-        gemm.a = fc_taps(p) == 1 ? (fc_matrix){.data = operands->weight, .row = 1, .depth = ins, .group = outs * ins}
-                                 : (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch};
+        gemm.a = is_packed(plan) ? (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch}
+                                 : (fc_matrix){.data = operands->weight, .row = 1, .depth = ins, .group = outs * ins};
         gemm.b = grad_output;
         gemm.c_row = in[1];
     } else {
@@ -200,38 +278,20 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
     return gemm;
 }
 
-/* The workspace of an input gradient: the list of taps, the transposed weight of the phase at hand, the product's own. */
-static size_t taps_bytes(const fc_plan *plan) { return (size_t)fc_round_up(fc_taps(&plan->problem) * 8, 128); }
-
-static size_t transposed_bytes(const fc_plan *plan)
-{
-    const fc_conv *p = &plan->problem;
-    const int64_t rows = p->layout == FC_CHANNELS_LAST ? panels_elements(plan, fc_taps(p))
-                                                       : p->in_channels / p->groups * weight_row_pitch(p, fc_taps(p));
-    return (size_t)fc_round_up(p->groups * rows * (int64_t)fc_element_bytes(p->dtype), 128);
-}
-
 static void input_gradient(const fc_plan *plan, const fc_operands *operands, char *workspace, int threads)
 {
     const fc_conv *p = &plan->problem;
-    int64_t *taps = (int64_t *)workspace;
-    char *weight = workspace + taps_bytes(plan), *room = weight + transposed_bytes(plan);
     fc_phase phase;
     for (int64_t i = 0; i < fc_phase_count(p); i++)
         if (!fc_phase_make(p, i, &phase)) {
-            fc_clear(operands->input, (size_t)(p->batch * p->in_channels * fc_volume(p->in_size)) *
-                                          fc_element_bytes(p->dtype), threads);
+            fc_fill_input(plan, operands, threads);
             break;
         }
-    for (int64_t i = 0; i < fc_phase_count(p); i++) {
-        if (!fc_phase_make(p, i, &phase))
-            continue;
-        fc_phase_taps(p, &phase, taps);
-        if (fc_taps(p) > 1 || p->layout == FC_CHANNELS_LAST) /* a 1x1 kernel is read where it lies */
-            pack_weight(plan, operands->weight, taps, fc_volume(phase.window.taps), weight, threads);
-        const fc_gemm gemm = phase_gemm(plan, operands, &phase, weight);
-        fc_gemm_run(&gemm, room, threads);
-    }
+    for (int64_t i = 0; i < fc_phase_count(p); i++)
+        if (fc_phase_make(p, i, &phase)) {
+            const fc_gemm gemm = phase_gemm(plan, operands, &phase);
+            fc_gemm_run(&gemm, workspace, threads);
+        }
 }
 
 /* ---- weight gradient ---- */
@@ -308,11 +368,11 @@ static size_t workspace(const fc_plan *plan, int threads)
         fc_phase phase;
         if (!fc_phase_make(&plan->problem, i, &phase))
             continue;
-        const fc_gemm gemm = phase_gemm(plan, &nothing, &phase, NULL);
+        const fc_gemm gemm = phase_gemm(plan, &nothing, &phase);
         const size_t bytes = fc_gemm_workspace(&gemm, threads);
         most = bytes > most ? bytes : most;
     }
-    return taps_bytes(plan) + transposed_bytes(plan) + most;
+    return most;
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)

@@ -49,7 +49,9 @@ static int64_t panels_elements(const fc_plan *plan)
 static size_t packed(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
-    return p->layout == FC_CHANNELS_FIRST ? 0 : (size_t)(p->groups * panels_elements(plan)) * fc_element_bytes(p->dtype);
+    if (plan->pass != FC_FORWARD || p->layout == FC_CHANNELS_FIRST)
+        return 0;
+    return (size_t)(p->groups * panels_elements(plan)) * fc_element_bytes(p->dtype);
 }
 
 typedef struct {
@@ -129,8 +131,8 @@ static fc_gemm make_gemm(const fc_plan *plan, const fc_operands *operands)
     gemm.c_row = forward ? out_row : in_row;
     gemm.c_image = forward ? out[0] : in[0];
     gemm.c_group = forward ? outs * out[1] : ins * in[1];
-    gemm.bias = forward ? operands->bias : NULL;
-    gemm.activation = forward ? operands->activation : FC_IDENTITY;
+    gemm.bias = operands->bias;
+    gemm.activation = operands->activation;
     gemm.depth = forward ? ins : outs;
     if (channels_first) {
         gemm.rows = forward ? outs : ins;

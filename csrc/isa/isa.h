@@ -97,7 +97,10 @@ typedef struct {
      * target[r * row_stride + point(n)] = source[r * row_pitch + (n - n0) * column_pitch]. */
     void (*scatter)(const int64_t size[3], const int64_t stride[3], int64_t n0, int64_t n1, int64_t rows,
                     int64_t row_stride, void *target, const void *source, int64_t row_pitch, int64_t column_pitch);
-    /* Columns [output][channel, tap] of one image, summed into channels [first, last) of its input: see conv/col2im.c. */
+    /* target[row][i] = values[row], i < count; NULL: zeros.  And target[row][i] = values[i], rows `pitch` apart. */
+    void (*fill_rows)(int64_t rows, int64_t count, const void *values, void *target);
+    void (*fill_columns)(int64_t rows, int64_t pitch, int64_t count, const void *values, void *target);
+    /* Columns [output][channel, tap] of one image, added to channels [first, last) of its input: see conv/col2im.c. */
     void (*spread)(const fc_conv *problem, const void *columns, int64_t first, int64_t last, void *input);
     /* Weight gradients: target[i] = sum over slices of parts[s * slice_stride + position(i)], for rows of the target
      * [channels][taps] from rows of the source in the same order (channels_last 0) or [taps][channels] (1). */
@@ -132,11 +135,16 @@ typedef struct {
     /* Plain loops, one output channel of an image (forward), one input channel of an image, or one output channel. */
     void (*direct[3])(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t channel);
 
-    /* Channels [first, last) of an image; `row` is room for out_size[2] * (last - first) elements and as many indices. */
+    /* Channels [first, last) of an image, in channels first one.  `row` and `row_indices` are room for the elements of a row
+     * of outputs, of all channels, and, adaptive, of a row of inputs behind them. */
     void (*pool_forward)(const fc_pool *problem, const void *input, void *output, int64_t *indices, int64_t image,
-                         int64_t first, int64_t last);
+                         int64_t first, int64_t last, void *row, int64_t *row_indices);
     void (*pool_backward)(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                           void *grad_input, int64_t image, int64_t first, int64_t last, void *row, int64_t *row_indices);
+    void (*unpool_forward)(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int64_t image,
+                           int64_t first, int64_t last);
+    void (*unpool_backward)(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
+                            int64_t image, int64_t first, int64_t last);
 
     void (*activate)(fc_activation kind, int64_t count, const void *x, void *y);
     void (*activate_backward)(fc_activation kind, int64_t count, const void *x, const void *grad_output, void *grad_input);
