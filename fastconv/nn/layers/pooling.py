@@ -1,0 +1,174 @@
+"""Pooling: the layers around `fastconv.max_pool2d` and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastconv import functional as F
+from fastconv import grad
+
+from .. import _checks
+from .base import Layer, recording
+
+
+class _Pool(Layer):
+    """What the pools share."""
+
+    _dimensions: int
+    _function: Callable[..., Any]
+    _gradient: Callable[..., Any]
+
+    def __init__(self, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> None:
+        super().__init__()
+        self.kernel_size = _checks.integers(kernel_size, self._dimensions, "kernel_size")
+        self.stride = self.kernel_size if stride is None else _checks.integers(stride, self._dimensions, "stride")
+        self.padding = _checks.integers(padding, self._dimensions, "padding", minimum=0)
+        self.ceil_mode = _checks.boolean(ceil_mode, "ceil_mode")
+        self.dilation = (1,) * self._dimensions
+
+    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Return (kernel_size, stride, dilation)."""
+        return self.kernel_size, self.stride, self.dilation
+
+    def _arguments(self) -> str:
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return text if not any(self.padding) else text + f", padding={self.padding}"
+
+
+class _MaxPool(_Pool):
+    """What MaxPool1d, MaxPool2d and MaxPool3d share."""
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] | None = None,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.dilation = _checks.integers(dilation, self._dimensions, "dilation")
+        self.return_indices = _checks.boolean(return_indices, "return_indices")
+
+    def forward(self, x: Any) -> Any:
+        """Return the maxima of `x` [N, C, ...] (or without N); with `return_indices` also where they lay."""
+        x = _checks.array(x, "x")
+        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        if not (recording.get() or self.return_indices):
+            return self._function(x, *options)
+        y, indices = self._function(x, *options, return_indices=True)
+        self.keep(x, indices)
+        return (y, indices) if self.return_indices else y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: `dy` where the maxima lay, 0 elsewhere."""
+        x, indices = self.kept()
+        if not input_gradient:
+            return None
+        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return self._gradient(dy, x, *options, indices=indices)
+
+
+class MaxPool2d(_MaxPool):
+    """The largest of each window: [N, C, H, W] to [N, C, H', W']; see `fastconv.max_pool2d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation : int or (int, int)
+        As in `fastconv.max_pool2d`; the stride is the kernel's size unless given.
+    return_indices : bool
+        Whether `forward` returns ``(output, indices)``.
+    ceil_mode : bool
+        Whether a window that hangs over the end counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or value; an input smaller than the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.MaxPool2d(2)(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
+    """
+
+    _dimensions = 2
+    _function = staticmethod(F.max_pool2d)
+    _gradient = staticmethod(grad.max_pool2d_backward)
+
+
+class AvgPool2d(_Pool):
+    """The mean of each window: [N, C, H, W] to [N, C, H', W']; see `fastconv.avg_pool2d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or (int, int)
+        As in `fastconv.avg_pool2d`; the stride is the kernel's size unless given.
+    ceil_mode : bool
+        Whether a window that hangs over the end counts.
+    count_include_pad : bool
+        Whether cells of the padding count in the mean.
+    divisor_override : int or None
+        What the sum is divided by, instead of the number of cells.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or value; an input smaller than the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AvgPool2d(2)(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
+    """
+
+    _dimensions = 2
+    _function = staticmethod(F.avg_pool2d)
+    _gradient = staticmethod(grad.avg_pool2d_backward)
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] | None = None,
+        padding: int | tuple[int, ...] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = _checks.boolean(count_include_pad, "count_include_pad")
+        if divisor_override is not None:
+            divisor_override = _checks.integer(divisor_override, "divisor_override", minimum=-(2**63))
+            if divisor_override == 0:
+                raise ValueError("divisor_override must not be 0")
+        self.divisor_override = divisor_override
+
+    def forward(self, x: Any) -> Any:
+        """Return the means of `x` [N, C, H, W] (or without N)."""
+        x = _checks.array(x, "x")
+        y = self._function(x, *self._options())
+        self.keep(x)
+        return y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: each `dy` spread over its window."""
+        (x,) = self.kept()
+        return self._gradient(dy, x, *self._options()) if input_gradient else None
+
+    def _options(self) -> tuple[Any, ...]:
+        return (
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
