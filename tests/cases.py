@@ -18,6 +18,7 @@ from hypothesis import strategies
 
 import fastconv as fc
 from fastconv import grad, reference, runtime
+from fastconv.reference._windows import convolution_windows
 
 CONVOLUTION_FUNCTIONS = tuple(f"conv{n}d" for n in (1, 2, 3))
 POOL_FUNCTIONS = tuple(f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
@@ -87,7 +88,7 @@ class Convolution:
 
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
-        windows = reference._convolution_windows(
+        windows = convolution_windows(
             self.input_shape[-self.dimensions :], self.weight_shape[2:], self.stride, self.padding, self.dilation
         )
         return (*self.input_shape[: -self.dimensions - 1], self.weight_shape[0], *windows.count)

@@ -10,6 +10,7 @@ from cases import ALGORITHMS, CONVOLUTIONS, LAYERS, LAYOUTS, PASSES, POOLS, Conv
 
 import fastconv as fc
 from fastconv import reference
+from fastconv.reference._windows import convolution_windows
 
 by_pass = pytest.mark.parametrize("which", PASSES)
 by_layer = pytest.mark.parametrize("problem", LAYERS, ids=str)
@@ -282,7 +283,7 @@ def test_changes_in_place_are_seen(problem):
 
 def chain(problem, a, which):
     """Return the pass as float32 sums in one chain, one product after the other, each step rounded."""
-    windows = reference._convolution_windows(
+    windows = convolution_windows(
         a.input.shape[2:], a.weight.shape[2:], problem.stride, problem.padding, problem.dilation
     )
     x = windows.pad(a.input)
