@@ -90,8 +90,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``fastconv.nn`` and ``fastconv.reference`` are imported when they are first used."""
-    if name in ("nn", "reference"):
+    """``fastconv.nn``, ``fastconv.reference`` and ``fastconv.viz`` are imported when they are first used."""
+    if name in ("nn", "reference", "viz"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

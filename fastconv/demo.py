@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastconv as fc
-from fastconv import nn
+from fastconv import nn, viz
 
 Array = npt.NDArray[Any]
 
@@ -131,53 +131,29 @@ def draw(
     edges: Array,
 ) -> None:
     """Draw what was learnt and filtered into one file, without a display."""
-    backend = import_module("matplotlib.backends.backend_agg")
-    figure = import_module("matplotlib.figure").Figure(figsize=(13, 11), layout="constrained")
-    backend.FigureCanvasAgg(figure)
+    figure = import_module("matplotlib.figure").Figure(figsize=(15, 12), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
-    curves, inside, pictures = figure.subfigures(3, 1, height_ratios=[1.0, 0.95, 1.05])
+    curves, inside, pictures = figure.subfigures(3, 1, height_ratios=[1.0, 0.95, 1.1])
     _draw_curves(curves, history, accuracy)
     _draw_inside(inside, network, digit)
     _draw_pictures(pictures, photograph, blurred, edges)
-    figure.savefig(output, dpi=110)
+    figure.savefig(output, dpi=100)
 
 
 def _draw_curves(part: Any, history: nn.History, accuracy: float) -> None:
     _heading(part, "A network learns handwritten digits")
-    epochs = np.arange(1, history.epochs + 1)
-    left, right = part.subplots(1, 2)
-    for axes, name, title in ((left, "loss", "Cross-entropy loss"), (right, "accuracy", "Accuracy")):
-        axes.plot(epochs, history[name], "o-", color="tab:blue", markersize=4, label="while training")
-        axes.plot(epochs, history[f"val_{name}"], "o-", color="tab:orange", markersize=4, label="held-out fifth")
-        axes.set(title=title, xlabel="epoch", xlim=(0.5, history.epochs + 0.5))
-        axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    left.set_yscale("log")
-    left.legend(frameon=False)
-    right.set_title(f"Accuracy: {accuracy:.3f} on the held-out fifth")
-    right.legend(frameon=False, loc="lower right")
+    viz.plot_history(history, loss_scale="log", figure=part)
+    part.axes[0].set_title("Cross-entropy loss")
+    part.axes[1].set_title(f"Accuracy: {accuracy:.3f} on the held-out fifth")
 
 
 def _draw_inside(part: Any, network: nn.Sequential, digit: Array) -> None:
     _heading(part, "Its first layer: each feature map is the digit seen through the filter at the same place")
-    filters = network.layers[0].params["weight"][:, 0]
-    maps = nn.Sequential(*network.layers[:2]).predict(digit[None])[0]
-    left, middle, right = part.subplots(1, 3, width_ratios=[0.45, 1, 1])
-    left.imshow(digit[0], cmap="gray_r")
-    left.set_title("A held-out digit, 8 x 8")
-    largest = float(np.abs(filters).max())
-    diverging = import_module("matplotlib").colormaps["RdBu_r"].with_extremes(bad="0.45")  # grey between the tiles
-    tiles = filters.repeat(3, axis=1).repeat(3, axis=2)  # about as large as the maps beside them
-    image = middle.imshow(_mosaic(tiles), cmap=diverging, vmin=-largest, vmax=largest)
-    middle.set_title(f"The {len(filters)} learnt filters, 3 x 3")
-    part.colorbar(image, ax=middle, shrink=0.8, pad=0.02)
-    image = right.imshow(_mosaic(maps), cmap="magma", vmin=0)
-    right.set_title(f"The {len(maps)} feature maps after ReLU")
-    part.colorbar(image, ax=right, shrink=0.8, pad=0.02)
-    left.set(xticks=[], yticks=[])
-    middle.axis("off")
-    right.axis("off")
+    filters, maps, field = part.subfigures(1, 3, width_ratios=[1, 1.45, 0.75])
+    viz.plot_filters(network[0], figure=filters)
+    viz.plot_feature_maps(network, digit, layer=1, figure=maps)
+    viz.plot_receptive_field(network, digit.shape, layer=3, figure=field)
+    field.axes[0].set_title("What one unit of the second layer sees")
 
 
 def _draw_pictures(part: Any, photograph: Array, blurred: Array, edges: Array) -> None:
@@ -195,13 +171,3 @@ def _draw_pictures(part: Any, photograph: Array, blurred: Array, edges: Array) -
 
 def _heading(part: Any, text: str) -> None:
     part.suptitle(text, x=0.012, horizontalalignment="left", fontsize=14, fontweight="bold")
-
-
-def _mosaic(tiles: Array, columns: int = 8) -> Array:
-    """Lay tiles [N, H, W] out in rows with blank lines (NaN) between them."""
-    count, height, width = tiles.shape
-    rows = -(-count // columns)
-    canvas = np.full((rows * columns, height + 1, width + 1), np.nan)
-    canvas[:count, :height, :width] = tiles
-    canvas = canvas.reshape(rows, columns, height + 1, width + 1)
-    return canvas.transpose(0, 2, 1, 3).reshape(rows * (height + 1), -1)[:-1, :-1]
