@@ -100,9 +100,18 @@ void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t 
 void fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
                         int threads);
 
+/* ---- windows: unfold.c, local.c ---- */
+
+/* image [batch, in_channels, in_size...], columns [batch, in_channels * kernel, outputs] or, channels last,
+ * [batch, outputs, in_channels * kernel].  Of the problem, groups and out_channels do not count. */
+void fc_unfold(const fc_conv *problem, const void *image, void *columns, int threads);
+void fc_fold(const fc_conv *problem, const void *columns, void *image, int threads);
+/* A locally connected layer: weight [outputs, out_channels, in_channels * kernel], bias [out_channels, outputs]; groups 1. */
+fc_status fc_local_run(const fc_conv *problem, fc_pass pass, const fc_operands *operands, int threads);
+
 /* ---- report.c ---- */
 
-/* A line a call of a convolution or a pooling on stderr. */
+/* A line a call of a convolution, a pooling or another function of this page on stderr. */
 void fc_set_verbose(int verbose);
 
 /* ---- what networks run: elementwise.c ---- */

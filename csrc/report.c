@@ -71,6 +71,21 @@ void fc_report_convolution(const fc_plan *plan, int threads, double begin)
     finish(&line, plan->algorithm->name, plan->isa, threads, begin);
 }
 
+void fc_report_windows(const char *what, const fc_conv *p, int threads, double begin)
+{
+    report_line line = {.length = 0};
+    if (!verbose)
+        return;
+    add(&line, "fastconv: %s", what);
+    add_problem(&line, p->dtype, p->layout, p->batch, p->in_channels);
+    add_sizes(&line, "", p->in_size);
+    add_sizes(&line, " kernel ", p->kernel);
+    add_sizes(&line, " stride ", p->stride);
+    add_sizes(&line, " padding ", p->padding);
+    add_sizes(&line, " dilation ", p->dilation);
+    finish(&line, "windows", fc_isa_chosen(), threads, begin);
+}
+
 void fc_report_pool(const fc_pool *p, const char *pass, int threads, double begin)
 {
     report_line line = {.length = 0};

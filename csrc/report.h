@@ -8,6 +8,7 @@
 double fc_report_begin(void);
 void fc_report_convolution(const fc_plan *plan, int threads, double begin);
 void fc_report_pool(const fc_pool *problem, const char *pass, int threads, double begin);
+void fc_report_windows(const char *what, const fc_conv *problem, int threads, double begin);
 void fc_report_unpool(const fc_pool *problem, const char *pass, int threads, double begin);
 
 #endif

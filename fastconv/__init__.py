@@ -34,12 +34,15 @@ from .functional import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+    fold,
+    local_conv2d,
     max_pool1d,
     max_pool2d,
     max_pool3d,
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
+    unfold,
 )
 from .runtime import (
     algorithms,
@@ -73,9 +76,11 @@ __all__ = [
     "conv_transpose3d",
     "empty_cache",
     "explain",
+    "fold",
     "get_num_threads",
     "grad",
     "isa",
+    "local_conv2d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -86,6 +91,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "threads",
+    "unfold",
 ]
 
 

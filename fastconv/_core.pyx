@@ -199,5 +199,6 @@ def chosen(int pass_, int itemsize, tuple input, tuple weight, tuple output, tup
 
 
 include "_core_pool.pxi"
+include "_core_windows.pxi"
 include "_core_elementwise.pxi"
 include "_core_runtime.pxi"

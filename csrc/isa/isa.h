@@ -107,6 +107,22 @@ typedef struct {
     void (*reduce)(int64_t slices, int64_t slice_stride, const void *parts, int64_t channels, int64_t taps,
                    int channels_last, void *target);
 
+    /* The windows of a plane, [tap][output], and their sum back into it: see unfold.c. */
+    void (*unfold_plane)(const fc_conv *problem, const void *plane, void *columns);
+    void (*fold_plane)(const fc_conv *problem, const void *columns, void *plane);
+    /* The windows of outputs [n0, n1) of an image, [output][channel, tap], `pitch` apart. */
+    void (*unfold_rows)(const fc_conv *problem, const void *image, int64_t n0, int64_t n1, void *rows, int64_t pitch);
+
+    /* Locally connected layers: see local.c.  c[row * c_row + column * c_column] = the dot product of a row of a with one of
+     * b, all contiguous and `depth` long. */
+    void (*dots)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_row, const void *b, int64_t b_row,
+                 void *c, int64_t c_row, int64_t c_column);
+    /* target[j] = (or +=) the sum over i < count of factors[i * factor_step] * rows[i * row_pitch + j], j < length. */
+    void (*sum_scaled)(int64_t count, const void *factors, int64_t factor_step, const void *rows, int64_t row_pitch,
+                       int64_t length, int accumulate, void *target);
+    /* Bias and activation of an image's outputs [first, last). */
+    void (*finish_local)(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t first, int64_t last);
+
     int (*all_finite)(int64_t count, const void *x);
 
     /* Depthwise: see conv/depthwise.c.  A plane of cells, padded and split by stride, is packed from the window of one

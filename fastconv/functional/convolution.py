@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _local
 from .._convolution import forward
 from .._validate import Array
 
@@ -333,3 +334,71 @@ def conv_transpose3d(
     return forward(
         3, input, weight, bias, stride, padding, dilation, groups, layout, out, algorithm, activation, output_padding
     )
+
+
+def local_conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    layout: str = "channels_first",
+    out: Array | None = None,
+    algorithm: str = "auto",
+    activation: str | None = None,
+) -> Array:
+    """Correlate images with filters of which every position has its own: a locally connected layer.
+
+    As `conv2d`, but without sharing: the weight holds a kernel for each position of the output, the bias one number.
+
+    Parameters
+    ----------
+    input : array [batch, in_channels, height, width] or [in_channels, height, width]
+        float16, float32 or float64, or integers, which follow the other arrays' dtype; any strides.
+    weight : array [out_height * out_width, out_channels, in_channels * kernel_height * kernel_width]
+        The positions row by row, the last size as `unfold` orders it. The kernel is the square one of so many elements,
+        or else the only one whose output has so many positions (and the bias's height and width). A PackedWeight is
+        taken too.
+    bias : array [out_channels, out_height, out_width], optional
+        The same in either layout.
+    stride : int or one a dimension
+    padding : int, one a dimension, a (before, after) pair a dimension, "valid" or "same"
+        Zeros around the input.
+    dilation : int or one a dimension
+        Distance between the taps of the kernel.
+    layout : "channels_first" or "channels_last"
+        Where the channels of input and output lie.
+    out : array, optional
+        Written and returned: the result's shape and dtype, writeable, apart from the inputs.
+    algorithm : "auto" or "direct"
+        The other algorithms share their weights between positions.
+    activation : None, "relu", "relu6" or "silu"
+        Applied as the result is stored.
+
+    Returns
+    -------
+    array [batch, out_channels, out_height, out_width] or [out_channels, out_height, out_width]
+        Of the promoted dtype; float16 is computed in float32.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv2d`; ValueError where no kernel, or more than one, has the weight's shape.
+
+    References
+    ----------
+    Y. Taigman et al., "DeepFace: closing the gap to human-level performance in face verification", CVPR 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv as fc
+    >>> image = np.arange(9.0).reshape(1, 3, 3)
+    >>> weight = np.zeros((4, 1, 4))
+    >>> weight[0, 0, 0] = weight[3, 0, 3] = 1  # the first position takes its first element, the last its last
+    >>> fc.local_conv2d(image, weight)
+    array([[[0., 0.],
+            [0., 8.]]])
+    """
+    return _local.forward(input, weight, bias, stride, padding, dilation, layout, out, algorithm, activation)

@@ -24,6 +24,7 @@ from .convolution import (
     conv_transpose1d_backward,
     conv_transpose2d_backward,
     conv_transpose3d_backward,
+    local_conv2d_backward,
 )
 from .pooling import (
     avg_pool1d_backward,
@@ -33,6 +34,7 @@ from .pooling import (
     max_pool2d_backward,
     max_pool3d_backward,
 )
+from .unfolding import fold_backward, unfold_backward
 from .unpooling import max_unpool1d_backward, max_unpool2d_backward, max_unpool3d_backward
 
 __all__ = [
@@ -57,10 +59,13 @@ __all__ = [
     "conv_transpose1d_backward",
     "conv_transpose2d_backward",
     "conv_transpose3d_backward",
+    "fold_backward",
+    "local_conv2d_backward",
     "max_pool1d_backward",
     "max_pool2d_backward",
     "max_pool3d_backward",
     "max_unpool1d_backward",
     "max_unpool2d_backward",
     "max_unpool3d_backward",
+    "unfold_backward",
 ]

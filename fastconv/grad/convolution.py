@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _local
 from .._convolution_gradients import Gradients, backward, input_gradient, weight_gradient
 from .._validate import Array
 
@@ -621,3 +622,51 @@ def conv_transpose3d_backward(
         needs,
         output_padding,
     )
+
+
+def local_conv2d_backward(
+    grad_output: Any,
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    layout: str = "channels_first",
+    algorithm: str = "auto",
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> Gradients:
+    """The gradients of `fastconv.local_conv2d`.
+
+    Parameters
+    ----------
+    grad_output : array of the output's shape
+    input, weight, bias, stride, padding, dilation, layout
+        As they were passed to ``local_conv2d``.
+    algorithm : "auto" or "direct"
+    out : tuple of three arrays or None, optional
+        Where the gradients of input, weight and bias are written.
+    needs : tuple of three bools
+        Which of them to compute.
+
+    Returns
+    -------
+    tuple
+        The gradients of input, weight and bias; None where it is not needed, or where there is no bias.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``local_conv2d``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv as fc
+    >>> x, w = np.ones((1, 2, 5, 5)), np.ones((9, 3, 18))
+    >>> dx, dw, db = fc.grad.local_conv2d_backward(np.ones((1, 3, 3, 3)), x, w)
+    >>> dx.shape, dw.shape, db
+    ((1, 2, 5, 5), (9, 3, 18), None)
+    """
+    return _local.backward(grad_output, input, weight, bias, stride, padding, dilation, layout, algorithm, out, needs)
