@@ -94,6 +94,8 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads);
 
+/* Whether every index is at least `least` and below `end`. */
+int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int64_t end, int threads);
 /* Max unpooling: each element of the input at its index in the output's plane, zeros elsewhere; of several the last.  Only the
  * sizes of the problem count. */
 void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads);

@@ -55,32 +55,4 @@ static inline void fc_pool_range(const fc_pool *p, int d, int64_t t, int64_t *fi
         *first = *last;
 }
 
-/* The window [*first, *last) of output o of an adaptive pool in dimension d. */
-static inline void fc_adaptive_window(const fc_pool *p, int d, int64_t o, int64_t *first, int64_t *last)
-{
-    *first = o * p->in_size[d] / p->out_size[d];
-    *last = fc_divide_up((o + 1) * p->in_size[d], p->out_size[d]);
-}
-
-/* What a sum over output o's window is divided by: PyTorch's rules. */
-static inline double fc_pool_divisor(const fc_pool *p, const int64_t o[3])
-{
-    if (p->adaptive) {
-        int64_t first[3], last[3];
-        for (int d = 0; d < 3; d++)
-            fc_adaptive_window(p, d, o[d], &first[d], &last[d]);
-        return (double)((last[0] - first[0]) * (last[1] - first[1]) * (last[2] - first[2]));
-    }
-    if (p->divisor)
-        return (double)p->divisor;
-    double count = 1;
-    for (int d = 0; d < 3; d++) {
-        const int64_t begin = o[d] * p->stride[d] - p->padding[d], end = begin + p->kernel[d];
-        const int64_t low = p->count_padding ? begin : begin > 0 ? begin : 0;
-        const int64_t limit = p->count_padding ? p->in_size[d] + p->padding[d] : p->in_size[d];
-        count *= (double)((end < limit ? end : limit) - low);
-    }
-    return count;
-}
-
 #endif

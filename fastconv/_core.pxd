@@ -61,6 +61,7 @@ cdef extern from "fastconv.h" nogil:
     void fc_set_verbose(int)
     fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
     fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
+    int fc_indices_inside(int64_t count, const int64_t *, int64_t least, int64_t end, int threads)
     void fc_unpool_forward(const fc_pool *, const void *, const int64_t *, void *, int threads)
     void fc_unpool_backward(const fc_pool *, const void *, const int64_t *, void *, int threads)
     void fc_unfold(const fc_conv *, const void *image, void *columns, int threads)

@@ -53,6 +53,16 @@ def pool_backward(int kind, grad_output, input, indices, grad_input, tuple optio
     check_room(status)
 
 
+def indices_inside(indices, int64_t least, int64_t end):
+    """Whether least <= index < end for every index; int64."""
+    cdef Array places = Array(indices)
+    cdef int threads = fc_threads()
+    cdef int inside
+    with nogil:
+        inside = fc_indices_inside(places.view.len // 8, <const int64_t *>places.view.buf, least, end, threads)
+    return bool(inside)
+
+
 def unpool(input, indices, output, tuple options):
     """Every element of the input at its index in the output; indices int64 within the output's plane."""
     cdef Array x = Array(input), places = Array(indices), y = Array(output, True)

@@ -151,11 +151,13 @@ def _check_indices(indices: Array, shape: Sizes, whose: str) -> None:
 
 
 def _ready_indices(indices: Array, plane: int, least: int) -> Array:
-    if indices.size and (int(indices.min()) < least or int(indices.max()) >= plane):
+    places = check.ready(indices, INT64)
+    wrapped = indices.dtype.kind == "u" and indices.size and int(indices.max()) >= plane  # and negative as int64
+    if wrapped or not _core.indices_inside(places, least, plane):
         raise ValueError(
             f"indices: expected places in a plane of {plane}, got {int(indices.min())} to {int(indices.max())}"
         )
-    return check.ready(indices, INT64)
+    return places
 
 
 # ---- the functions ----

@@ -69,6 +69,17 @@ typedef struct {
     double low, high;
 } fc_correlation;
 
+/* A pool, and the windows of its outputs along each dimension: the elements [first, last) inside the input, and the factor
+ * of the divisor.  For averages of channels first, the room of a thread: a line that begins with `padding` zeros, a row of
+ * divisors, and a row of shares of `span` elements behind a `margin` of zeros. */
+typedef struct {
+    const fc_pool *problem;
+    const int64_t *first[3], *last[3];
+    const double *count[3];
+    int sliding; /* by one element or two */
+    int64_t padding, line, row, margin, span;
+} fc_pool_windows;
+
 typedef struct {
     int lanes, tile_rows, tile_vectors;
 
@@ -124,6 +135,7 @@ typedef struct {
     void (*finish_local)(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t first, int64_t last);
 
     int (*all_finite)(int64_t count, const void *x);
+    int (*all_inside)(int64_t count, const int64_t *x, int64_t least, int64_t end); /* least <= x < end */
 
     /* Depthwise: see conv/depthwise.c.  A plane of cells, padded and split by stride, is packed from the window of one
      * channel: `length` cells a phase from grid position `first` on, phases `phase_cells` apart, whole vectors written.  A
@@ -151,12 +163,16 @@ typedef struct {
     /* Plain loops, one output channel of an image (forward), one input channel of an image, or one output channel. */
     void (*direct[3])(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t channel);
 
-    /* Channels [first, last) of an image, in channels first one.  `row` and `row_indices` are room for the elements of a row
-     * of outputs, of all channels, and, adaptive, of a row of inputs behind them. */
-    void (*pool_forward)(const fc_pool *problem, const void *input, void *output, int64_t *indices, int64_t image,
-                         int64_t first, int64_t last, void *row, int64_t *row_indices);
-    void (*pool_backward)(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
-                          void *grad_input, int64_t image, int64_t first, int64_t last, void *row, int64_t *row_indices);
+    /* Channels [first, last) of an image.  `values` and `places` are room for a row of outputs of all channels, in channels
+     * first of one, and behind it for a row of inputs; `room`: see fc_pool_windows. */
+    void (*max_pool)(const fc_pool_windows *windows, const void *input, void *output, int64_t *indices, int64_t image,
+                     int64_t first, int64_t last, void *values, int64_t *places);
+    void (*max_pool_backward)(const fc_pool_windows *windows, const void *grad_output, const void *input, const int64_t *indices,
+                              void *grad_input, int64_t image, int64_t first, int64_t last, void *values, int64_t *places);
+    void (*average_pool)(const fc_pool_windows *windows, const void *input, void *output, int64_t image, int64_t first,
+                         int64_t last, void *room);
+    void (*average_pool_backward)(const fc_pool_windows *windows, const void *grad_output, void *grad_input, int64_t image,
+                                  int64_t first, int64_t last, void *room);
     void (*unpool_forward)(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int64_t image,
                            int64_t first, int64_t last);
     void (*unpool_backward)(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
