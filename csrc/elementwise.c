@@ -13,9 +13,10 @@ typedef struct {
     const void *rule;
     const char *x, *gradient;
     char *y, *mean, *square;
-    int64_t classes, inner, channels;
+    int64_t classes, inner, channels, columns;
     const int64_t *target;
     double scale, *losses;
+    uint64_t key, limit;
 } elementwise_job;
 
 static elementwise_job make_job(fc_dtype dtype, int64_t count)
@@ -68,12 +69,66 @@ void fc_activate_backward(fc_dtype dtype, fc_activation kind, int64_t count, con
     run_blocks(&job, activate_backward_task, threads);
 }
 
+static void leaky_relu_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const elementwise_job *job = context;
+    const int64_t offset = task * BLOCK * job->element;
+    job->kernels->leaky_relu(job->scale, block_count(job, task), job->x + offset, job->gradient + offset, job->y + offset);
+}
+
+void fc_leaky_relu(fc_dtype dtype, double slope, int64_t count, const void *sign, const void *x, void *y, int threads)
+{
+    elementwise_job job = make_job(dtype, count);
+    job.scale = slope;
+    job.x = sign;
+    job.gradient = x;
+    job.y = y;
+    run_blocks(&job, leaky_relu_task, threads);
+}
+
+static void dropout_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const elementwise_job *job = context;
+    const int64_t offset = task * BLOCK * job->element;
+    job->kernels->dropout(job->key, job->limit, job->scale, task * BLOCK, block_count(job, task), job->x + offset,
+                          job->y + offset);
+}
+
+void fc_dropout(fc_dtype dtype, uint64_t key, uint64_t limit, double scale, int64_t count, const void *x, void *y, int threads)
+{
+    elementwise_job job = make_job(dtype, count);
+    job.key = key;
+    job.limit = limit;
+    job.scale = scale;
+    job.x = x;
+    job.y = y;
+    run_blocks(&job, dropout_task, threads);
+}
+
+/* Of an item [classes, inner], a block of columns: whole lines of memory, about as many elements as any block. */
+static void run_columns(elementwise_job *job, fc_task task, int threads)
+{
+    job->columns = fc_round_up(BLOCK / job->classes + 1, 64);
+    const int64_t tasks = job->count / (job->classes * job->inner) * fc_divide_up(job->inner, job->columns);
+    fc_parallel_for(tasks, job->count < BLOCK || fc_after_fork() ? 1 : threads, task, job);
+}
+
+static int64_t first_column(const elementwise_job *job, int64_t task, int64_t *columns)
+{
+    const int64_t blocks = fc_divide_up(job->inner, job->columns), column = task % blocks * job->columns;
+    *columns = fc_smaller(job->columns, job->inner - column);
+    return (task / blocks * job->classes * job->inner + column) * job->element;
+}
+
 static void softmax_task(void *context, int64_t task, int thread)
 {
     (void)thread;
     const elementwise_job *job = context;
-    const int64_t offset = task * job->classes * job->inner * job->element;
-    job->kernels->softmax(job->classes, job->inner, job->x + offset, job->y + offset);
+    int64_t columns;
+    const int64_t offset = first_column(job, task, &columns);
+    job->kernels->softmax(job->classes, job->inner, columns, job->x + offset, job->y + offset);
 }
 
 void fc_softmax(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x, void *y, int threads)
@@ -83,7 +138,28 @@ void fc_softmax(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, c
     job.inner = inner;
     job.x = x;
     job.y = y;
-    fc_parallel_for(outer, job.count < BLOCK || fc_after_fork() ? 1 : threads, softmax_task, &job);
+    run_columns(&job, softmax_task, threads);
+}
+
+static void softmax_backward_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const elementwise_job *job = context;
+    int64_t columns;
+    const int64_t offset = first_column(job, task, &columns);
+    job->kernels->softmax_backward(job->classes, job->inner, columns, job->x + offset, job->gradient + offset, job->y + offset);
+}
+
+void fc_softmax_backward(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *y, const void *grad_output,
+                         void *grad_input, int threads)
+{
+    elementwise_job job = make_job(dtype, outer * classes * inner);
+    job.classes = classes;
+    job.inner = inner;
+    job.x = y;
+    job.gradient = grad_output;
+    job.y = grad_input;
+    run_columns(&job, softmax_backward_task, threads);
 }
 
 static void cross_entropy_task(void *context, int64_t task, int thread)

@@ -21,7 +21,7 @@ typedef enum { FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED } fc_status;
 typedef enum { FC_FLOAT32, FC_FLOAT64 } fc_dtype;
 typedef enum { FC_CHANNELS_FIRST, FC_CHANNELS_LAST } fc_layout;
 typedef enum { FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT } fc_pass;
-typedef enum { FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU } fc_activation;
+typedef enum { FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU, FC_SIGMOID, FC_TANH } fc_activation;
 typedef enum { FC_MAX_POOL, FC_AVERAGE_POOL } fc_pooling;
 
 /* A convolution: output[o] = sum over taps t of input[o * stride + t * dilation - padding] * weight[t]. */
@@ -122,8 +122,15 @@ void fc_activate(fc_dtype dtype, fc_activation kind, int64_t count, const void *
 /* grad_input = f'(x) * grad_output */
 void fc_activate_backward(fc_dtype dtype, fc_activation kind, int64_t count, const void *x, const void *grad_output,
                           void *grad_input, int threads);
+/* y = x where sign > 0, slope * x elsewhere: forward sign is x, backward x is the output's gradient. */
+void fc_leaky_relu(fc_dtype dtype, double slope, int64_t count, const void *sign, const void *x, void *y, int threads);
+/* Each x times 0 with a probability of limit / 2^32, times scale otherwise; the choice is a function of key and place. */
+void fc_dropout(fc_dtype dtype, uint64_t key, uint64_t limit, double scale, int64_t count, const void *x, void *y, int threads);
 /* x, y [outer, classes, inner] */
 void fc_softmax(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x, void *y, int threads);
+/* y: of fc_softmax */
+void fc_softmax_backward(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *y, const void *grad_output,
+                         void *grad_input, int threads);
 /* target [outer, inner]; gradient = (softmax(x) - onehot) * scale.  *loss = sum of -log softmax at the target. */
 fc_status fc_cross_entropy(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x,
                            const int64_t *target, void *gradient, double scale, double *loss, int threads);
@@ -143,6 +150,39 @@ void fc_sgd_step(fc_dtype dtype, const fc_sgd *rule, int64_t count, void *parame
                  int threads);
 void fc_adam_step(fc_dtype dtype, const fc_adam *rule, int64_t count, void *parameter, const void *gradient, void *mean,
                   void *square, int threads);
+
+/* ---- batch normalisation: norm.c ---- */
+
+/* x [outer, channels, inner], more than one value a channel in training */
+typedef struct {
+    fc_dtype dtype;
+    int64_t outer, channels, inner;
+    double epsilon;
+    const void *weight, *bias; /* [channels]; NULL: ones, zeros */
+    double *mean, *variance;   /* [channels] of the batch, biased: forward in training writes them; of inference: given */
+    int training;
+} fc_norm;
+
+/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias */
+fc_status fc_norm_forward(const fc_norm *norm, const void *x, void *y, int threads);
+/* Each gradient may be NULL; x is read where it is needed: in training, or for the weight. */
+fc_status fc_norm_backward(const fc_norm *norm, const void *grad_output, const void *x, void *grad_input, void *grad_weight,
+                           void *grad_bias, int threads);
+
+/* ---- resampling: resample.c ---- */
+
+/* Output o of dimension d is the sum of weight[d][t][o] * x[index[d][t][o]] over t < count[d][o], for each dimension in turn;
+ * planes [depth, height, width]. */
+typedef struct {
+    fc_dtype dtype;
+    int64_t planes, in_size[3], out_size[3];
+    const int64_t *count[3]; /* [out_size] */
+    const int64_t *index[3]; /* [taps][out_size], all of them within in_size */
+    const void *weight[3];   /* [taps][out_size] */
+    int64_t taps[3];         /* the largest count */
+} fc_resample;
+
+fc_status fc_resample_planes(const fc_resample *problem, const void *x, void *y, int threads);
 
 /* ---- instruction sets: isa/isa.c ---- */
 

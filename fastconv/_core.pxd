@@ -1,13 +1,13 @@
 # The C interface, csrc/fastconv.h, as far as _core.pyx uses it.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status: FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED
     ctypedef enum fc_dtype: FC_FLOAT32, FC_FLOAT64
     ctypedef enum fc_layout: FC_CHANNELS_FIRST, FC_CHANNELS_LAST
     ctypedef enum fc_pass: FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT
-    ctypedef enum fc_activation: FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU
+    ctypedef enum fc_activation: FC_IDENTITY, FC_RELU, FC_RELU6, FC_SILU, FC_SIGMOID, FC_TANH
     ctypedef enum fc_pooling: FC_MAX_POOL, FC_AVERAGE_POOL
     ctypedef struct fc_conv:
         fc_dtype dtype
@@ -49,6 +49,24 @@ cdef extern from "fastconv.h" nogil:
         double learning_rate, beta1, beta2, epsilon, weight_decay
         int decoupled
         int64_t step
+    ctypedef struct fc_norm:
+        fc_dtype dtype
+        int64_t outer, channels, inner
+        double epsilon
+        const void *weight
+        const void *bias
+        double *mean
+        double *variance
+        int training
+    ctypedef struct fc_resample:
+        fc_dtype dtype
+        int64_t planes
+        int64_t in_size[3]
+        int64_t out_size[3]
+        const int64_t *count[3]
+        const int64_t *index[3]
+        const void *weight[3]
+        int64_t taps[3]
     fc_status fc_plan_make(fc_plan *, const fc_conv *, fc_pass, const char *algorithm, const char **reason)
     fc_status fc_plan_run(const fc_plan *, const fc_operands *, int threads)
     fc_status fc_plan_pack(const fc_plan *, const void *weight, void *packed, int threads)
@@ -69,7 +87,13 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_local_run(const fc_conv *, fc_pass, const fc_operands *, int threads)
     void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
     void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)
+    void fc_leaky_relu(fc_dtype, double slope, int64_t count, const void *, const void *, void *, int threads)
+    void fc_dropout(fc_dtype, uint64_t key, uint64_t limit, double scale, int64_t count, const void *, void *, int threads)
     void fc_softmax(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
+    void fc_softmax_backward(fc_dtype, int64_t, int64_t, int64_t, const void *, const void *, void *, int threads)
+    fc_status fc_norm_forward(const fc_norm *, const void *, void *, int threads)
+    fc_status fc_norm_backward(const fc_norm *, const void *, const void *, void *, void *, void *, int threads)
+    fc_status fc_resample_planes(const fc_resample *, const void *, void *, int threads)
     fc_status fc_cross_entropy(fc_dtype, int64_t, int64_t, int64_t, const void *, const int64_t *, void *, double,
                                double *loss, int threads)
     void fc_channel_sum(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)

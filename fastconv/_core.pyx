@@ -4,7 +4,7 @@
 Arrays come as C-contiguous, aligned, native float32 or float64 of the same dtype; what can fail by the user's fault has been
 refused by then.  A status becomes an exception.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
@@ -201,4 +201,5 @@ def chosen(int pass_, int itemsize, tuple input, tuple weight, tuple output, tup
 include "_core_pool.pxi"
 include "_core_windows.pxi"
 include "_core_elementwise.pxi"
+include "_core_layers.pxi"
 include "_core_runtime.pxi"

@@ -1,6 +1,6 @@
 # What networks run beside convolutions: csrc/elementwise.c.  All arrays of a call have one dtype.
 
-cdef dict ACTIVATIONS = {"relu": FC_RELU, "relu6": FC_RELU6, "silu": FC_SILU}
+cdef dict ACTIVATIONS = {"relu": FC_RELU, "relu6": FC_RELU6, "silu": FC_SILU, "sigmoid": FC_SIGMOID, "tanh": FC_TANH}
 
 
 def activate(str kind, x, out):

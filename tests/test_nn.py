@@ -345,7 +345,7 @@ def test_sequential_is_a_sequence():
     assert network[:3](x).shape == (2, 4, 4, 4)
     assert network[:3][0] is network[0]
     assert nn.Sequential()(x) is x
-    assert "(7): Linear(24, 3)" in repr(network)
+    assert "(7): Linear(in_features=24, out_features=3, bias=True)" in repr(network)
 
 
 def test_backward_stops_at_the_first_layer_that_learns():
@@ -1099,5 +1099,5 @@ def test_bad_data():
 
 def test_a_layer_has_one_place():
     shared = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"one place.*Linear\(2, 2\) at 0 and 1.0"):
+    with pytest.raises(ValueError, match=r"one place.*Linear\(in_features=2, out_features=2, bias=True\) at 0 and 1.0"):
         nn.Sequential(shared, nn.Sequential(shared))

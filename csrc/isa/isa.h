@@ -80,6 +80,13 @@ typedef struct {
     int64_t padding, line, row, margin, span;
 } fc_pool_windows;
 
+/* Batch normalisation: a part of the batch.  Of one channel, rows of `count` elements; or, where `separate`, of `channels`
+ * <= lanes channels side by side, one element a row of each (count = channels). */
+typedef struct {
+    int64_t rows, row_stride, count, channels;
+    int separate;
+} fc_norm_piece;
+
 typedef struct {
     int lanes, tile_rows, tile_vectors;
 
@@ -180,7 +187,12 @@ typedef struct {
 
     void (*activate)(fc_activation kind, int64_t count, const void *x, void *y);
     void (*activate_backward)(fc_activation kind, int64_t count, const void *x, const void *grad_output, void *grad_input);
-    void (*softmax)(int64_t classes, int64_t inner, const void *x, void *y);
+    void (*leaky_relu)(double slope, int64_t count, const void *sign, const void *x, void *y);
+    void (*dropout)(uint64_t key, uint64_t limit, double scale, int64_t first, int64_t count, const void *x, void *y);
+    /* x, y [classes, pitch], for the first `columns` columns */
+    void (*softmax)(int64_t classes, int64_t pitch, int64_t columns, const void *x, void *y);
+    void (*softmax_backward)(int64_t classes, int64_t pitch, int64_t columns, const void *y, const void *grad_output,
+                             void *grad_input);
     double (*cross_entropy)(int64_t classes, int64_t inner, const void *x, const int64_t *target, void *gradient,
                             double scale);
     void (*sum_rows)(int64_t rows, int64_t row_stride, int64_t count, const void *x, void *sum);
@@ -188,6 +200,18 @@ typedef struct {
     void (*sum_columns)(int64_t rows, int64_t row_stride, int64_t columns, const void *x, void *sum);
     void (*sgd)(const fc_sgd *rule, int64_t count, void *parameter, const void *gradient, void *velocity);
     void (*adam)(const fc_adam *rule, int64_t count, void *parameter, const void *gradient, void *mean, void *square);
+
+    /* Batch normalisation: see norm.c.  Per-channel values are arrays of piece->channels. */
+    void (*moments)(const fc_norm_piece *piece, const void *x, double *mean, double *squares);
+    void (*normalize)(const fc_norm_piece *piece, const void *x, const double *mean, const double *scale, const double *shift,
+                      void *y);
+    void (*moment_gradients)(const fc_norm_piece *piece, const void *grad_output, const void *x, const double *mean,
+                             double *sum, double *product);
+    void (*normalize_backward)(const fc_norm_piece *piece, const void *grad_output, const void *x, const double *mean,
+                               const double *scale, const double *slope, const double *shift, void *grad_input);
+
+    /* Rows [first, last) of one plane of outputs, flat over depth and height; `row` is room for a row of the input. */
+    void (*resample)(const fc_resample *problem, const void *x, void *y, int64_t first, int64_t last, void *row);
 
     double (*multiply_adds)(int64_t rounds); /* floating-point operations done, out of registers: the peak */
 } fc_kernels;

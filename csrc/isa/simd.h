@@ -37,6 +37,12 @@
 #define interleave_low NAME(interleave_low)
 #define interleave_high NAME(interleave_high)
 #define sum_lanes NAME(sum_lanes)
+#define load_upto NAME(load_upto)
+#define store_upto NAME(store_upto)
+#define first_lanes NAME(first_lanes)
+#define wide NAME(wide)
+#define widened NAME(widened)
+#define sum_wide NAME(sum_wide)
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(sizeof(real))));
@@ -140,6 +146,16 @@ INLINE void store_first(real *p, vec v, int64_t n)
 }
 #endif
 
+/* All lanes, or the first n where there are fewer. */
+INLINE vec load_upto(const real *p, int64_t n) { return n >= LANES ? load(p) : load_first(p, n); }
+INLINE void store_upto(real *p, vec v, int64_t n)
+{
+    if (n >= LANES)
+        store(p, v);
+    else
+        store_first(p, v, n);
+}
+
 /* Lane l of step s of a transpose: where 2 x 2 blocks of s lanes change places between two vectors. */
 #define FIRST_HALVES(l, s) (((l) & (s)) ? LANES + (l) - (s) : (l))
 #define SECOND_HALVES(l, s) (((l) & (s)) ? LANES + (l) : (l) + (s))
@@ -171,3 +187,38 @@ INLINE real sum_lanes(vec v)
     return lanes[0];
 }
 #endif
+
+/* The first n lanes of v, 0 <= n <= LANES; zero in the rest. */
+INLINE vec first_lanes(vec v, int64_t n)
+{
+    const mask lane = {EVERY_LANE(LANE_NUMBER, 0)}, to = (bits)n - (mask){0};
+    return (vec)((mask)v & (mask)(lane < to));
+}
+
+/* A vec in double precision: WIDES vectors, part after part. */
+typedef double wide __attribute__((vector_size(VECTOR_BYTES), may_alias));
+#if !REAL_IS_FLOAT
+#define WIDES 1
+INLINE wide widened(vec v, int part) { return part ? (wide){0} : v; }
+#else
+#define WIDES 2
+INLINE wide widened(vec v, int part)
+{
+#if VECTOR_BYTES == 64
+    const __m512 all = (__m512)v;
+    return (wide)_mm512_cvtps_pd(part ? _mm512_extractf32x8_ps(all, 1) : _mm512_castps512_ps256(all));
+#elif VECTOR_BYTES == 32
+    const __m256 all = (__m256)v;
+    return (wide)_mm256_cvtps_pd(part ? _mm256_extractf128_ps(all, 1) : _mm256_castps256_ps128(all));
+#else
+    return part ? (wide){v[2], v[3]} : (wide){v[0], v[1]};
+#endif
+}
+#endif
+INLINE double sum_wide(wide v)
+{
+    double sum = 0;
+    for (int i = 0; i < VECTOR_BYTES / 8; i++)
+        sum += v[i];
+    return sum;
+}

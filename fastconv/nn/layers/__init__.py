@@ -5,11 +5,41 @@ the loss by the layer's output, fills `grads`, and returns the gradient by its i
 plain arrays. The mathematics is in the functions that the layers call.
 """
 
-from .activation import ReLU
+from .activation import LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Tanh
 from .base import Layer, recording
-from .convolution import Conv2d
+from .convolution import Conv1d, Conv2d, Conv3d
+from .dropout import Dropout
 from .linear import Linear
-from .pooling import AvgPool2d, MaxPool2d
-from .shape import Flatten
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from .resampling import Upsample
+from .shape import Flatten, Identity
 
-__all__ = ["AvgPool2d", "Conv2d", "Flatten", "Layer", "Linear", "MaxPool2d", "ReLU", "recording"]
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Upsample",
+    "recording",
+]

@@ -1,4 +1,4 @@
-"""What a layer is: the base class of all, and that of those with a weight."""
+"""What a layer is: the base class of all, that of those with a weight, and what several kinds share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from numpy.typing import DTypeLike
+
+from fastconv import _validate
 
 from .. import _checks, init
 from .._checks import Array
@@ -135,27 +137,46 @@ class Layer:
 
 
 class Weighted(Layer):
-    """A layer with a weight [outputs, inputs, ...] and perhaps a bias [outputs], which start as PyTorch's do."""
+    """A layer with a weight and perhaps a bias, drawn as PyTorch draws them: evenly within 1 / sqrt(fan_in)."""
 
-    def __init__(self, weight_shape: tuple[int, ...], bias: bool, dtype: DTypeLike, rng: Any) -> None:
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        bias_shape: tuple[int, ...],
+        fan_in: int,
+        bias: bool,
+        dtype: DTypeLike,
+        rng: Any,
+    ) -> None:
         super().__init__()
-        # 1/sqrt(fan_in) is also the bound of kaiming_uniform with a = sqrt(5), which PyTorch draws weights with.
-        bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
+        bound = 1 / math.sqrt(fan_in)
         rng = _checks.generator(rng)
-        self.params["weight"] = init.kaiming_uniform(weight_shape, a=math.sqrt(5), rng=rng, dtype=dtype)
+        self.params["weight"] = init.uniform(weight_shape, a=-bound, b=bound, rng=rng, dtype=dtype)
         if _checks.boolean(bias, "bias"):
-            self.params["bias"] = init.uniform(weight_shape[0], a=-bound, b=bound, rng=rng, dtype=dtype)
+            self.params["bias"] = init.uniform(bias_shape, a=-bound, b=bound, rng=rng, dtype=dtype)
 
     def _input(self, x: Any, name: str) -> Array:
         """`x` in the dtype of the parameters, which is the one that the layer computes in."""
         return _checks.floats(x, name, self.params["weight"].dtype)
 
     def _needs(self, input_gradient: bool) -> tuple[bool, bool, bool]:
+        """Which gradients are needed: by the input, the weight and the bias."""
         return input_gradient, self.requires_grad, self.requires_grad and "bias" in self.params
 
     def _learn(self, weight: Array | None, bias: Array | None) -> None:
+        """Overwrite `grads` with those of the gradients that there are."""
         self.grads.clear()
         if weight is not None:
             self.grads["weight"] = weight
         if bias is not None:
             self.grads["bias"] = bias
+
+
+def contiguous(array: Array) -> Array:
+    """Return `array` as the engine reads it: C-contiguous and aligned, itself where it is so."""
+    return _validate.ready(array, array.dtype)
+
+
+def shortened(sizes: tuple[int | None, ...]) -> Any:
+    """Return a size for every dimension as it is written: one number where all are equal."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes

@@ -51,7 +51,8 @@ class _Convolution(Weighted):
                 raise ValueError(f"groups must divide {name}, {channels}, got {self.groups}")
         if padding_mode != "zeros":
             raise ValueError(f"padding_mode must be 'zeros', the only one there is, got {padding_mode!r}")
-        super().__init__((self.out_channels, self.in_channels // self.groups, *self.kernel_size), bias, dtype, rng)
+        shape = self.out_channels, self.in_channels // self.groups, *self.kernel_size
+        super().__init__(shape, shape[:1], math.prod(shape[1:]), bias, dtype, rng)
 
     def forward(self, x: Any) -> Any:
         """Return the convolution of `x` [N, in_channels, ...] (or without N), computed in the parameters' dtype."""
@@ -86,7 +87,7 @@ class _Convolution(Weighted):
     def _arguments(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         if self.padding != (0,) * self._dimensions:
-            text += f", padding={self.padding!r}"
+            text += f", padding={self.padding}"
         if self.dilation != (1,) * self._dimensions:
             text += f", dilation={self.dilation}"
         if self.groups != 1:
@@ -141,6 +142,42 @@ class Conv2d(_Convolution):
     _dimensions = 2
     _function = staticmethod(F.conv2d)
     _gradient = staticmethod(grad.conv2d_backward)
+
+
+class Conv1d(_Convolution):
+    """1-D cross-correlation of [N, in_channels, L] to [N, out_channels, L']; see `fastconv.conv1d`.
+
+    Arguments and parameters as of `Conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Conv1d(2, 4, 5, stride=2, padding=2, rng=0)(np.ones((3, 2, 16), np.float32)).shape
+    (3, 4, 8)
+    """
+
+    _dimensions = 1
+    _function = staticmethod(F.conv1d)
+    _gradient = staticmethod(grad.conv1d_backward)
+
+
+class Conv3d(_Convolution):
+    """3-D cross-correlation of [N, in_channels, D, H, W] to [N, out_channels, D', H', W']; see `fastconv.conv3d`.
+
+    Arguments and parameters as of `Conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Conv3d(1, 2, 3, padding="same", rng=0)(np.ones((1, 1, 4, 5, 6), np.float32)).shape
+    (1, 2, 4, 5, 6)
+    """
+
+    _dimensions = 3
+    _function = staticmethod(F.conv3d)
+    _gradient = staticmethod(grad.conv3d_backward)
 
 
 def _padding(value: Any, stride: tuple[int, ...]) -> Any:

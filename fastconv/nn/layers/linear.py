@@ -58,7 +58,9 @@ class Linear(Weighted):
     ) -> None:
         self.in_features = _checks.integer(in_features, "in_features")
         self.out_features = _checks.integer(out_features, "out_features")
-        super().__init__((self.out_features, self.in_features), bias, dtype, rng)
+        super().__init__(
+            (self.out_features, self.in_features), (self.out_features,), self.in_features, bias, dtype, rng
+        )
 
     def forward(self, x: Any) -> Any:
         """Return the map of `x` [..., in_features], computed in the parameters' dtype."""
@@ -97,4 +99,4 @@ class Linear(Weighted):
         return math.prod(input_shape[:-1]) * self.params["weight"].size
 
     def _arguments(self) -> str:
-        return f"{self.in_features}, {self.out_features}" + ("" if "bias" in self.params else ", bias=False")
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={'bias' in self.params}"

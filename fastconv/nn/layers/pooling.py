@@ -9,7 +9,7 @@ from fastconv import functional as F
 from fastconv import grad
 
 from .. import _checks
-from .base import Layer, recording
+from .base import Layer, recording, shortened
 
 
 class _Pool(Layer):
@@ -32,8 +32,8 @@ class _Pool(Layer):
         return self.kernel_size, self.stride, self.dilation
 
     def _arguments(self) -> str:
-        text = f"kernel_size={self.kernel_size}, stride={self.stride}"
-        return text if not any(self.padding) else text + f", padding={self.padding}"
+        sizes = ("kernel_size", self.kernel_size), ("stride", self.stride), ("padding", self.padding)
+        return ", ".join(f"{name}={shortened(value)}" for name, value in sizes)
 
 
 class _MaxPool(_Pool):
@@ -70,6 +70,9 @@ class _MaxPool(_Pool):
         options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         return self._gradient(dy, x, *options, indices=indices)
 
+    def _arguments(self) -> str:
+        return f"{super()._arguments()}, dilation={shortened(self.dilation)}, ceil_mode={self.ceil_mode}"
+
 
 class MaxPool2d(_MaxPool):
     """The largest of each window: [N, C, H, W] to [N, C, H', W']; see `fastconv.max_pool2d`.
@@ -102,7 +105,94 @@ class MaxPool2d(_MaxPool):
     _gradient = staticmethod(grad.max_pool2d_backward)
 
 
-class AvgPool2d(_Pool):
+class MaxPool1d(_MaxPool):
+    """The largest of each window: [N, C, L] to [N, C, L']; see `fastconv.max_pool1d`. Arguments as of `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.MaxPool1d(2)(np.array([[[3.0, 1.0, 4.0, 1.0]]]))
+    array([[[3., 4.]]])
+    """
+
+    _dimensions = 1
+    _function = staticmethod(F.max_pool1d)
+    _gradient = staticmethod(grad.max_pool1d_backward)
+
+
+class MaxPool3d(_MaxPool):
+    """The largest of each window: [N, C, D, H, W] to [N, C, D', H', W']; see `fastconv.max_pool3d`.
+
+    Arguments as of `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.MaxPool3d(2)(np.arange(8.0).reshape(1, 1, 2, 2, 2))
+    array([[[[[7.]]]]])
+    """
+
+    _dimensions = 3
+    _function = staticmethod(F.max_pool3d)
+    _gradient = staticmethod(grad.max_pool3d_backward)
+
+
+class _AvgPool(_Pool):
+    """What AvgPool1d, AvgPool2d and AvgPool3d share."""
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] | None = None,
+        padding: int | tuple[int, ...] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = _checks.boolean(count_include_pad, "count_include_pad")
+
+    def forward(self, x: Any) -> Any:
+        """Return the means of `x` [N, C, ...] (or without N)."""
+        x = _checks.array(x, "x")
+        y = self._function(x, *self._options())
+        self.keep(x)
+        return y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: each `dy` spread over its window."""
+        (x,) = self.kept()
+        return self._gradient(dy, x, *self._options()) if input_gradient else None
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+
+
+class _DividedAvgPool(_AvgPool):
+    """What AvgPool2d and AvgPool3d share: a divisor of the caller's."""
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] | None = None,
+        padding: int | tuple[int, ...] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        if divisor_override is not None:
+            divisor_override = _checks.integer(divisor_override, "divisor_override", minimum=-(2**63))
+            if divisor_override == 0:
+                raise ValueError("divisor_override must not be 0")
+        self.divisor_override = divisor_override
+
+    def _options(self) -> tuple[Any, ...]:
+        return *super()._options(), self.divisor_override
+
+
+class AvgPool2d(_DividedAvgPool):
     """The mean of each window: [N, C, H, W] to [N, C, H', W']; see `fastconv.avg_pool2d`.
 
     Parameters
@@ -134,41 +224,38 @@ class AvgPool2d(_Pool):
     _function = staticmethod(F.avg_pool2d)
     _gradient = staticmethod(grad.avg_pool2d_backward)
 
-    def __init__(
-        self,
-        kernel_size: int | tuple[int, ...],
-        stride: int | tuple[int, ...] | None = None,
-        padding: int | tuple[int, ...] = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode)
-        self.count_include_pad = _checks.boolean(count_include_pad, "count_include_pad")
-        if divisor_override is not None:
-            divisor_override = _checks.integer(divisor_override, "divisor_override", minimum=-(2**63))
-            if divisor_override == 0:
-                raise ValueError("divisor_override must not be 0")
-        self.divisor_override = divisor_override
 
-    def forward(self, x: Any) -> Any:
-        """Return the means of `x` [N, C, H, W] (or without N)."""
-        x = _checks.array(x, "x")
-        y = self._function(x, *self._options())
-        self.keep(x)
-        return y
+class AvgPool1d(_AvgPool):
+    """The mean of each window: [N, C, L] to [N, C, L']; see `fastconv.avg_pool1d`.
 
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Return the gradient by the input: each `dy` spread over its window."""
-        (x,) = self.kept()
-        return self._gradient(dy, x, *self._options()) if input_gradient else None
+    Arguments as of `AvgPool2d`, without a divisor.
 
-    def _options(self) -> tuple[Any, ...]:
-        return (
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AvgPool1d(2)(np.array([[[3.0, 1.0, 4.0, 2.0]]]))
+    array([[[2., 3.]]])
+    """
+
+    _dimensions = 1
+    _function = staticmethod(F.avg_pool1d)
+    _gradient = staticmethod(grad.avg_pool1d_backward)
+
+
+class AvgPool3d(_DividedAvgPool):
+    """The mean of each window: [N, C, D, H, W] to [N, C, D', H', W']; see `fastconv.avg_pool3d`.
+
+    Arguments as of `AvgPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AvgPool3d(2)(np.arange(8.0).reshape(1, 1, 2, 2, 2))
+    array([[[[[3.5]]]]])
+    """
+
+    _dimensions = 3
+    _function = staticmethod(F.avg_pool3d)
+    _gradient = staticmethod(grad.avg_pool3d_backward)

@@ -9,6 +9,34 @@ from .. import _checks
 from .base import Layer
 
 
+class Identity(Layer):
+    """The input itself, of any kind; arguments are taken and mean nothing, so that it can stand for any layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Identity()(np.array([1.0, 2.0]))
+    array([1., 2.])
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        """Return `x`."""
+        x = _checks.array(x, "x")
+        self.keep(x.shape)
+        return x
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return `dy`."""
+        (shape,) = self.kept()
+        dy = _checks.array(dy, "dy")
+        _checks.same_shape(dy, shape, "dy")
+        return dy if input_gradient else None
+
+
 class Flatten(Layer):
     """Join the dimensions from `start_dim` to `end_dim`: [N, C, H, W] to [N, C*H*W].
 
