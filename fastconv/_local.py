@@ -26,7 +26,15 @@ class Problem:
 
 
 def _problem(
-    x: Array, w: Array, b: Array | None, stride: Any, padding: Any, dilation: Any, layout: Any, algorithm: Any
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    layout: Any,
+    algorithm: Any,
+    kernel_size: Sizes | None,
 ) -> Problem:
     name = check.algorithm_name(algorithm)
     if name not in (None, b"direct"):
@@ -51,7 +59,7 @@ def _problem(
     out_channels = w.shape[1]
     if b is not None and (b.ndim != 3 or b.shape[0] != out_channels):
         raise ValueError(f"bias: expected shape ({out_channels}, out_height, out_width), got {b.shape}")
-    kernel, before, out_size = _kernel(w, b, channels, size, stride, padding, dilation)
+    kernel, before, out_size = _kernel(w, b, channels, size, stride, padding, dilation, kernel_size)
     return Problem(
         shape,
         check.output_shape(shape[0], out_channels, out_size, channels_last),
@@ -63,19 +71,27 @@ def _problem(
 
 
 def _kernel(
-    w: Array, b: Array | None, channels: int, size: Sizes, stride: Sizes, padding: Any, dilation: Sizes
+    w: Array,
+    b: Array | None,
+    channels: int,
+    size: Sizes,
+    stride: Sizes,
+    padding: Any,
+    dilation: Sizes,
+    kernel_size: Sizes | None,
 ) -> tuple[Sizes, Sizes, Sizes]:
     """The kernel, the padding before and the output's size.
 
     The weight tells how many elements a kernel has and how many positions there are, not their heights and widths: they
-    are those of the only kernel that leads from the input's size to so many positions, or of the square one.
+    are those of the only kernel that leads from the input's size to so many positions, or of the square one, unless the
+    caller knows them.
     """
     positions, taps = w.shape[0], w.shape[2] // channels
     before, after = check.paddings(padding, (1, 1), stride, dilation)
     check.conv_out_size(size, (1, 1), stride, before, after, dilation, "weight")  # a plane must fit whatever the kernel
     found = []
-    for height in (height for height in range(1, taps + 1) if taps % height == 0):
-        kernel = height, taps // height
+    kernels = [(height, taps // height) for height in range(1, taps + 1) if taps % height == 0]
+    for kernel in (one for one in kernels if kernel_size in (None, one)):
         before, after = check.paddings(padding, kernel, stride, dilation)
         reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
         room = [i + p + q - r for i, p, q, r in zip(size, before, after, reach, strict=True)]
@@ -105,6 +121,7 @@ def forward(
     out: Any,
     algorithm: Any,
     activation: Any,
+    kernel_size: Sizes | None = None,
 ) -> Array:
     """local_conv2d."""
     x = check.as_array(input, "input")
@@ -112,7 +129,7 @@ def forward(
     b = None if bias is None else check.as_array(bias, "bias")
     dtype = check.common_dtype((("input", x), ("weight", w), ("bias", b)))
     code = check.activation_code(activation)
-    problem = _problem(x, w, b, stride, padding, dilation, layout, algorithm)
+    problem = _problem(x, w, b, stride, padding, dilation, layout, algorithm, kernel_size)
     out_shape = problem.out_shape if x.ndim == 4 else problem.out_shape[1:]
     if out is not None:
         check.check_out(out, out_shape, dtype, (x, w, b))
@@ -167,12 +184,13 @@ def backward(
     algorithm: Any,
     out: Any,
     needs: Any,
+    kernel_size: Sizes | None = None,
 ) -> Gradients:
     """local_conv2d_backward."""
     dy, x, w = (check.as_array(a, n) for a, n in ((grad_output, "grad_output"), (input, "input"), (weight, "weight")))
     b = None if bias is None else check.as_array(bias, "bias")
     dtype = check.common_dtype((("grad_output", dy), ("input", x), ("weight", w), ("bias", b)))
-    problem = _problem(x, w, b, stride, padding, dilation, layout, algorithm)
+    problem = _problem(x, w, b, stride, padding, dilation, layout, algorithm, kernel_size)
     check_grad_output(dy, problem.out_shape if x.ndim == 4 else problem.out_shape[1:])
     need_x, need_w, need_b = (check.flag(need, "needs") for need in three(needs, "needs"))
     need_b = need_b and b is not None

@@ -10,12 +10,29 @@ from .base import Layer, recording
 from .convolution import Conv1d, Conv2d, Conv3d
 from .dropout import Dropout
 from .linear import Linear
+from .locally_connected import LocallyConnected2d
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from .pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from .resampling import Upsample
 from .shape import Flatten, Identity
+from .transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -25,12 +42,16 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Flatten",
     "Identity",
     "Layer",
     "LeakyReLU",
     "Linear",
+    "LocallyConnected2d",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",

@@ -16,12 +16,84 @@ from .. import _checks
 from .base import Weighted
 
 
-class _Convolution(Weighted):
-    """What Conv1d, Conv2d and Conv3d share."""
+class Convolution(Weighted):
+    """What convolutions of any kind share: a function of input, weight, bias and options, and its gradient."""
 
     _dimensions: int
     _function: Callable[..., Any]
     _gradient: Callable[..., Any]
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Any
+    dilation: tuple[int, ...]
+
+    def _run(self, x: Any, *options: Any) -> Any:
+        x = self._input(x, "x")
+        y = self._function(x, self.params["weight"], self.params.get("bias"), *options)
+        self.keep(x, options)
+        return y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Overwrite `grads` and return the gradient by the input, of its shape."""
+        x, options = self.kept()
+        dy = self._input(dy, "dy")
+        needs = self._needs(input_gradient)
+        weight, bias = self.params["weight"], self.params.get("bias")
+        dx = weight_gradient = bias_gradient = None
+        if any(needs):
+            dx, weight_gradient, bias_gradient = self._gradient(dy, x, weight, bias, *options, needs=needs)
+        self._learn(weight_gradient, bias_gradient)
+        return dx
+
+    def _arguments(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        if self.padding != (0,) * self._dimensions:
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * self._dimensions:
+            text += f", dilation={self.dilation}"
+        return text
+
+    def _bias_argument(self) -> str:
+        return "" if "bias" in self.params else ", bias=False"
+
+
+class GroupedConvolution(Convolution):
+    """What convolutions and transposed convolutions share: the arguments of their constructors but the padding."""
+
+    groups: int
+
+    def _set_arguments(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...],
+        dilation: int | tuple[int, ...],
+        groups: int,
+        padding_mode: str,
+    ) -> None:
+        dimensions = self._dimensions
+        self.in_channels = _checks.integer(in_channels, "in_channels")
+        self.out_channels = _checks.integer(out_channels, "out_channels")
+        self.kernel_size = _checks.integers(kernel_size, dimensions, "kernel_size")
+        self.stride = _checks.integers(stride, dimensions, "stride")
+        self.dilation = _checks.integers(dilation, dimensions, "dilation")
+        self.groups = _checks.integer(groups, "groups")
+        for name, channels in ("in_channels", self.in_channels), ("out_channels", self.out_channels):
+            if channels % self.groups:
+                raise ValueError(f"groups must divide {name}, {channels}, got {self.groups}")
+        if padding_mode != "zeros":
+            raise ValueError(f"padding_mode must be 'zeros', the only one there is, got {padding_mode!r}")
+
+    def _groups_argument(self) -> str:
+        return "" if self.groups == 1 else f", groups={self.groups}"
+
+
+class _PlainConvolution(GroupedConvolution):
+    """What Conv1d, Conv2d and Conv3d share."""
 
     def __init__(
         self,
@@ -38,43 +110,14 @@ class _Convolution(Weighted):
         dtype: DTypeLike = np.float32,
         rng: Any = None,
     ) -> None:
-        dimensions = self._dimensions
-        self.in_channels = _checks.integer(in_channels, "in_channels")
-        self.out_channels = _checks.integer(out_channels, "out_channels")
-        self.kernel_size = _checks.integers(kernel_size, dimensions, "kernel_size")
-        self.stride = _checks.integers(stride, dimensions, "stride")
-        self.padding = _padding(padding, self.stride)
-        self.dilation = _checks.integers(dilation, dimensions, "dilation")
-        self.groups = _checks.integer(groups, "groups")
-        for name, channels in ("in_channels", self.in_channels), ("out_channels", self.out_channels):
-            if channels % self.groups:
-                raise ValueError(f"groups must divide {name}, {channels}, got {self.groups}")
-        if padding_mode != "zeros":
-            raise ValueError(f"padding_mode must be 'zeros', the only one there is, got {padding_mode!r}")
+        self._set_arguments(in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode)
+        self.padding = paddings(padding, self.stride)
         shape = self.out_channels, self.in_channels // self.groups, *self.kernel_size
         super().__init__(shape, shape[:1], math.prod(shape[1:]), bias, dtype, rng)
 
     def forward(self, x: Any) -> Any:
         """Return the convolution of `x` [N, in_channels, ...] (or without N), computed in the parameters' dtype."""
-        x = self._input(x, "x")
-        weight, bias = self.params["weight"], self.params.get("bias")
-        y = self._function(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-        self.keep(x)
-        return y
-
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Overwrite `grads` and return the gradient by the input, of its shape."""
-        (x,) = self.kept()
-        dy = self._input(dy, "dy")
-        needs = self._needs(input_gradient)
-        weight, bias = self.params["weight"], self.params.get("bias")
-        dx = weight_gradient = bias_gradient = None
-        if any(needs):
-            dx, weight_gradient, bias_gradient = self._gradient(
-                dy, x, weight, bias, self.stride, self.padding, self.dilation, self.groups, needs=needs
-            )
-        self._learn(weight_gradient, bias_gradient)
-        return dx
+        return self._run(x, self.stride, self.padding, self.dilation, self.groups)
 
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
         """Return the output's pixels times the size of the weight."""
@@ -85,17 +128,10 @@ class _Convolution(Weighted):
         return self.kernel_size, self.stride, self.dilation
 
     def _arguments(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        if self.padding != (0,) * self._dimensions:
-            text += f", padding={self.padding}"
-        if self.dilation != (1,) * self._dimensions:
-            text += f", dilation={self.dilation}"
-        if self.groups != 1:
-            text += f", groups={self.groups}"
-        return text if "bias" in self.params else text + ", bias=False"
+        return super()._arguments() + self._groups_argument() + self._bias_argument()
 
 
-class Conv2d(_Convolution):
+class Conv2d(_PlainConvolution):
     """2-D cross-correlation of [N, in_channels, H, W] to [N, out_channels, H', W']; see `fastconv.conv2d`.
 
     Parameters
@@ -144,7 +180,7 @@ class Conv2d(_Convolution):
     _gradient = staticmethod(grad.conv2d_backward)
 
 
-class Conv1d(_Convolution):
+class Conv1d(_PlainConvolution):
     """1-D cross-correlation of [N, in_channels, L] to [N, out_channels, L']; see `fastconv.conv1d`.
 
     Arguments and parameters as of `Conv2d`.
@@ -162,7 +198,7 @@ class Conv1d(_Convolution):
     _gradient = staticmethod(grad.conv1d_backward)
 
 
-class Conv3d(_Convolution):
+class Conv3d(_PlainConvolution):
     """3-D cross-correlation of [N, in_channels, D, H, W] to [N, out_channels, D', H', W']; see `fastconv.conv3d`.
 
     Arguments and parameters as of `Conv2d`.
@@ -180,7 +216,7 @@ class Conv3d(_Convolution):
     _gradient = staticmethod(grad.conv3d_backward)
 
 
-def _padding(value: Any, stride: tuple[int, ...]) -> Any:
+def paddings(value: Any, stride: tuple[int, ...]) -> Any:
     """The padding of a convolution: "valid", "same", or for each dimension an int or a (before, after) pair."""
     if isinstance(value, str):
         if value not in ("valid", "same"):

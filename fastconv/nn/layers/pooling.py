@@ -259,3 +259,156 @@ class AvgPool3d(_DividedAvgPool):
     _dimensions = 3
     _function = staticmethod(F.avg_pool3d)
     _gradient = staticmethod(grad.avg_pool3d_backward)
+
+
+class _AdaptivePool(Layer):
+    """What the adaptive pools share."""
+
+    _dimensions: int
+    _function: Callable[..., Any]
+    _gradient: Callable[..., Any]
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        if isinstance(output_size, (list, tuple)) and self._dimensions > 1:  # where None keeps the input's size
+            filled = [1 if size is None else size for size in output_size]
+            sizes = _checks.integers(filled, self._dimensions, "output_size")
+            self.output_size = tuple(
+                None if size is None else number for size, number in zip(output_size, sizes, strict=True)
+            )
+        else:
+            self.output_size = _checks.integers(output_size, self._dimensions, "output_size")
+
+    def _arguments(self) -> str:
+        return f"output_size={shortened(self.output_size)}"
+
+
+class _AdaptiveAvgPool(_AdaptivePool):
+    """What AdaptiveAvgPool1d, AdaptiveAvgPool2d and AdaptiveAvgPool3d share."""
+
+    def __init__(self, output_size: int | tuple[int | None, ...]) -> None:
+        super().__init__(output_size)
+
+    def forward(self, x: Any) -> Any:
+        """Return the means of `x` [N, C, ...] (or without N)."""
+        x = _checks.array(x, "x")
+        y = self._function(x, self.output_size)
+        self.keep(x)
+        return y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: each `dy` spread over its window."""
+        (x,) = self.kept()
+        return self._gradient(dy, x, self.output_size) if input_gradient else None
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """The mean of windows that tile the image: [N, C, H, W] to [N, C, *output_size], whatever H and W.
+
+    See `fastconv.adaptive_avg_pool2d`. ``AdaptiveAvgPool2d(1)`` is the global mean at the end of many networks.
+
+    Parameters
+    ----------
+    output_size : int or (int or None, int or None)
+        Of the output; None keeps the input's size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or value; an input of another number of dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AdaptiveAvgPool2d((1, 2))(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[6.5, 8.5]]]])
+    """
+
+    _dimensions = 2
+    _function = staticmethod(F.adaptive_avg_pool2d)
+    _gradient = staticmethod(grad.adaptive_avg_pool2d_backward)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """The mean of windows that tile the sequence: [N, C, L] to [N, C, output_size].
+
+    See `fastconv.adaptive_avg_pool1d`; arguments as of `AdaptiveAvgPool2d`, without None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AdaptiveAvgPool1d(2)(np.array([[[1.0, 2.0, 3.0, 6.0]]]))
+    array([[[1.5, 4.5]]])
+    """
+
+    _dimensions = 1
+    _function = staticmethod(F.adaptive_avg_pool1d)
+    _gradient = staticmethod(grad.adaptive_avg_pool1d_backward)
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """The mean of windows that tile the volume: [N, C, D, H, W] to [N, C, *output_size].
+
+    See `fastconv.adaptive_avg_pool3d`; arguments as of `AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AdaptiveAvgPool3d((1, None, 1))(np.ones((2, 3, 4, 5, 6))).shape
+    (2, 3, 1, 5, 1)
+    """
+
+    _dimensions = 3
+    _function = staticmethod(F.adaptive_avg_pool3d)
+    _gradient = staticmethod(grad.adaptive_avg_pool3d_backward)
+
+
+class AdaptiveMaxPool2d(_AdaptivePool):
+    """The largest of windows that tile the image: [N, C, H, W] to [N, C, *output_size].
+
+    See `fastconv.adaptive_max_pool2d`.
+
+    Parameters
+    ----------
+    output_size : int or (int or None, int or None)
+        Of the output; None keeps the input's size.
+    return_indices : bool
+        Whether `forward` returns ``(output, indices)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or value; an input of another number of dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.AdaptiveMaxPool2d((1, 2))(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[13., 15.]]]])
+    """
+
+    _dimensions = 2
+    _function = staticmethod(F.adaptive_max_pool2d)
+    _gradient = staticmethod(grad.adaptive_max_pool2d_backward)
+
+    def __init__(self, output_size: int | tuple[int | None, int | None], return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = _checks.boolean(return_indices, "return_indices")
+
+    def forward(self, x: Any) -> Any:
+        """Return the maxima of `x` [N, C, H, W] (or without N); with `return_indices` also where they lay."""
+        x = _checks.array(x, "x")
+        if not (recording.get() or self.return_indices):
+            return self._function(x, self.output_size)
+        y, indices = self._function(x, self.output_size, return_indices=True)
+        self.keep(x, indices)
+        return (y, indices) if self.return_indices else y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: `dy` where the maxima lay, 0 elsewhere."""
+        x, indices = self.kept()
+        return self._gradient(dy, x, self.output_size, indices=indices) if input_gradient else None
