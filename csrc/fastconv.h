@@ -61,7 +61,7 @@ struct fc_algo;
 struct fc_isa;
 
 typedef struct {
-    fc_conv problem;
+    fc_conv given, problem; /* what was asked for, and the same in its simplest form */
     fc_pass pass;
     const struct fc_algo *algorithm;
     const struct fc_isa *isa;

@@ -27,7 +27,24 @@ int fc_algorithm_count(void) { return ALGORITHMS; }
 const char *fc_algorithm_name(int index) { return algorithms[index]->name; }
 const char *fc_plan_algorithm(const fc_plan *plan) { return plan->algorithm->name; }
 
-const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pass, double *cost)
+/* A kernel as large as the input is a matrix, and an image a pixel of a 1x1 convolution, channels last: a product of all images
+ * instead of one of a single column for each.  An input gradient is left alone: its bias belongs to channels, not elements. */
+static fc_conv simplest(const fc_conv *given, fc_pass pass)
+{
+    int covers = pass != FC_INPUT_GRADIENT && given->groups == 1 &&
+                 (given->layout == FC_CHANNELS_FIRST || given->in_channels == 1);
+    for (int d = 0; d < 3; d++)
+        covers = covers && given->kernel[d] == given->in_size[d] && given->out_size[d] == 1 && given->padding[d] == 0 &&
+                 (given->dilation[d] == 1 || given->kernel[d] == 1);
+    if (!covers)
+        return *given;
+    return (fc_conv){.dtype = given->dtype, .layout = FC_CHANNELS_LAST, .batch = 1, .groups = 1,
+                     .in_channels = given->in_channels * fc_taps(given), .out_channels = given->out_channels,
+                     .in_size = {1, 1, given->batch}, .kernel = {1, 1, 1}, .out_size = {1, 1, given->batch},
+                     .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+}
+
+static const char *candidate(int index, const fc_conv *problem, fc_pass pass, double *cost)
 {
     const char *reason = algorithms[index]->supports(problem, pass);
     if (!reason)
@@ -35,17 +52,23 @@ const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pa
     return reason;
 }
 
+const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pass, double *cost)
+{
+    const fc_conv form = simplest(problem, pass);
+    return candidate(index, &form, pass, cost);
+}
+
 fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, const char *algorithm, const char **reason)
 {
     if (!algorithm && preferred && fc_plan_make(plan, problem, pass, preferred, reason) == FC_OK)
         return FC_OK;
-    *plan = (fc_plan){.problem = *problem, .pass = pass, .isa = fc_isa_chosen()};
+    *plan = (fc_plan){.given = *problem, .problem = simplest(problem, pass), .pass = pass, .isa = fc_isa_chosen()};
     *reason = "there is no such algorithm";
     for (int i = 0; i < ALGORITHMS; i++) {
         double cost;
         if (algorithm && strcmp(algorithm, algorithms[i]->name))
             continue;
-        const char *refusal = fc_algorithm_candidate(i, problem, pass, &cost);
+        const char *refusal = candidate(i, &plan->problem, pass, &cost);
         if (refusal) {
             *reason = refusal;
         } else if (!plan->algorithm || cost < plan->cost) {

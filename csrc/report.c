@@ -55,7 +55,7 @@ static void finish(report_line *line, const char *algorithm, const fc_isa *isa, 
 void fc_report_convolution(const fc_plan *plan, int threads, double begin)
 {
     static const char *const passes[] = {"forward", "input gradient", "weight gradient"};
-    const fc_conv *p = &plan->problem;
+    const fc_conv *p = &plan->given;
     report_line line = {.length = 0};
     if (!verbose)
         return;

@@ -143,6 +143,7 @@ def check_algorithm(
     """That an algorithm asked for by name can do a pass, before anything is computed."""
     if algorithm is None:
         return
+    input_shape = (max(1, input_shape[0]), *input_shape[1:])  # what an algorithm can do does not depend on the batch
     for name, _, reason in _core.candidates(which, 4, input_shape, weight_shape, out_shape, geometry):
         if name == algorithm.decode() and reason is not None:
             raise refused(algorithm, reason)

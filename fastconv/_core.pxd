@@ -41,6 +41,7 @@ cdef extern from "fastconv.h" nogil:
         const void *packed
         fc_activation activation
     ctypedef struct fc_plan:
+        fc_conv problem
         size_t packed_bytes
     ctypedef struct fc_sgd:
         double learning_rate, momentum, weight_decay

@@ -1,6 +1,6 @@
 /* The transpose of im2col, for input gradients: what every output sends back, then the sum of it.
  *
- *     columns[p][c, t] = sum over k of dy[k][p] w[k][c, t]            one product an image and group
+ *     columns[p][c, t] = sum over k of dy[k][p] w[k][c, t]            one product a group and some images
  *     dx[c][i]         = sum over p, t with p * stride + t * dilation - padding = i of columns[p][c, t]
  *
  * im2col needs the weight transposed, which takes longer than the product where there are few outputs and many channels.
@@ -16,78 +16,122 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return pass == FC_INPUT_GRADIENT ? NULL : "computes the gradient of the input only";
 }
 
-/* Packing each panel of the weight for each image, 0.2 ns an element, and 1 ns to read, add and write a column's element:
+enum {
+    CHANNEL_BLOCK = 32, /* channels whose planes stay in L1 while all outputs pass */
+    ROWS = 256,         /* of a product, at least, where there are so many: small images go together */
+};
+
+static int64_t images_together(const fc_conv *problem)
+{
+    return fc_smaller(problem->batch, fc_larger(1, ROWS / fc_volume(problem->out_size)));
+}
+
+/* Whether the rows of several images lie at one stride: otherwise they are brought to channels last. */
+static int is_gathered(const fc_conv *problem)
+{
+    return problem->layout == FC_CHANNELS_FIRST && fc_volume(problem->out_size) > 1 && images_together(problem) > 1;
+}
+
+/* Packing each panel of the weight once a product, 0.2 ns an element, and 1 ns to read, add and write a column's element:
  * fitted on the 7x7 layers of resnet50. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
     (void)pass;
-    const double outs = (double)problem->out_channels / (double)problem->groups, pixels = (double)fc_volume(problem->out_size);
+    const double outs = (double)problem->out_channels / (double)problem->groups;
+    const double pixels = (double)problem->batch * (double)fc_volume(problem->out_size);
     const double columns = (double)(problem->in_channels / problem->groups) * (double)fc_taps(problem);
-    const double products = (double)problem->batch * (double)problem->groups;
-    const double multiply_adds = fc_multiply_adds(problem) * (pixels + 2) / pixels;
-    return 1000 + multiply_adds / fc_multiply_adds_per_ns(isa, problem->dtype) + products * columns * (outs * 0.2 + pixels);
-}
-
-static fc_gemm columns_gemm(const fc_plan *plan, const fc_operands *operands, int64_t image, void *columns)
-{
-    const fc_conv *p = &plan->problem;
-    const int64_t outs = p->out_channels / p->groups, width = p->in_channels / p->groups * fc_taps(p);
-    int64_t out[5];
-    fc_tensor_strides(p->layout, p->out_channels, p->out_size, out);
-    fc_gemm gemm = {.isa = plan->isa, .dtype = p->dtype, .layout = p->layout, .images = 1, .groups = p->groups, .segments = 1,
-                    .slices = 1, .rows = fc_volume(p->out_size), .columns = width, .depth = outs, .c = columns,
-                    .c_row = p->groups * width, .c_group = width};
-    const int64_t first = image * out[0] * (int64_t)fc_element_bytes(p->dtype);
-    gemm.a = (fc_matrix){.data = (const char *)operands->output + first, .row = out[4], .depth = out[1],
-                         .group = outs * out[1]};
-    gemm.b = (fc_matrix){.source = FC_WINDOW, .data = operands->weight, .group = outs * width,
-                         .window = fc_matrix_window(outs, width, width)};
-    return gemm;
+    const double rounds = (double)fc_divide_up(problem->batch, images_together(problem)), groups = (double)problem->groups;
+    const double waste = (pixels / rounds + 2) / (pixels / rounds);
+    return 1000 + fc_multiply_adds(problem) * waste / fc_multiply_adds_per_ns(isa, problem->dtype) +
+           groups * columns * (rounds * outs * 0.2 + pixels);
 }
 
 typedef struct {
     const fc_plan *plan;
     const fc_operands *operands;
-    const char *columns;
-    int64_t image;
-} spread_job;
+    int64_t first, images; /* of this round */
+    char *rows, *columns;
+} col2im_job;
 
-enum { CHANNEL_BLOCK = 32 }; /* channels whose planes stay in L1 while all outputs pass */
+static fc_gemm columns_gemm(const col2im_job *job)
+{
+    const fc_conv *p = &job->plan->problem;
+    const int64_t outs = p->out_channels / p->groups, width = p->in_channels / p->groups * fc_taps(p);
+    int64_t out[5];
+    fc_tensor_strides(p->layout, p->out_channels, p->out_size, out);
+    fc_gemm gemm = {.isa = job->plan->isa, .dtype = p->dtype, .layout = p->layout, .images = 1, .groups = p->groups,
+                    .segments = 1, .slices = 1, .rows = job->images * fc_volume(p->out_size), .columns = width, .depth = outs,
+                    .c = job->columns, .c_row = p->groups * width, .c_group = width};
+    const int64_t first = job->first * out[0] * (int64_t)fc_element_bytes(p->dtype);
+    const int64_t row = fc_volume(p->out_size) > 1 ? out[4] : out[0];
+    gemm.a = is_gathered(p) ? (fc_matrix){.data = job->rows, .row = p->out_channels, .depth = 1, .group = outs}
+                            : (fc_matrix){.data = (const char *)job->operands->output + first, .row = row, .depth = out[1],
+                                          .group = outs * out[1]};
+    gemm.b = (fc_matrix){.source = FC_WINDOW, .data = job->operands->weight, .group = outs * width,
+                         .window = fc_matrix_window(outs, width, width)};
+    return gemm;
+}
+
+static void gather_task(void *context, int64_t image, int thread)
+{
+    (void)thread;
+    const col2im_job *job = context;
+    const fc_conv *p = &job->plan->problem;
+    const int64_t pixels = fc_volume(p->out_size), bytes = pixels * p->out_channels * (int64_t)fc_element_bytes(p->dtype);
+    job->plan->isa->kernels[p->dtype]->transpose(p->out_channels, pixels,
+                                                 (const char *)job->operands->output + (job->first + image) * bytes, pixels,
+                                                 job->rows + image * bytes, p->out_channels);
+}
 
 static void spread_task(void *context, int64_t task, int thread)
 {
     (void)thread;
-    const spread_job *job = context;
+    const col2im_job *job = context;
     const fc_conv *p = &job->plan->problem;
-    const int64_t first = task * CHANNEL_BLOCK, last = fc_smaller(first + CHANNEL_BLOCK, p->in_channels);
-    const int64_t image_bytes = p->in_channels * fc_volume(p->in_size) * (int64_t)fc_element_bytes(p->dtype);
-    fc_start_input(job->plan, job->operands, job->image, first, last);
-    job->plan->isa->kernels[p->dtype]->spread(p, job->columns, first, last,
-                                              (char *)job->operands->input + job->image * image_bytes);
-    fc_finish_input(job->plan, job->operands, job->image, first, last);
+    const int64_t blocks = fc_divide_up(p->in_channels, CHANNEL_BLOCK), image = job->first + task / blocks;
+    const int64_t first = task % blocks * CHANNEL_BLOCK, last = fc_smaller(first + CHANNEL_BLOCK, p->in_channels);
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype);
+    const int64_t columns = task / blocks * fc_volume(p->out_size) * p->in_channels * fc_taps(p) * element;
+    fc_start_input(job->plan, job->operands, image, first, last);
+    job->plan->isa->kernels[p->dtype]->spread(
+        p, job->columns + columns, first, last,
+        (char *)job->operands->input + image * p->in_channels * fc_volume(p->in_size) * element);
+    fc_finish_input(job->plan, job->operands, image, first, last);
 }
 
-static size_t columns_bytes(const fc_conv *problem)
+/* The workspace: rows of several images, their columns, the product's own. */
+static size_t rows_bytes(const fc_conv *p)
 {
-    return (size_t)fc_round_up(fc_volume(problem->out_size) * problem->in_channels * fc_taps(problem) *
-                                   (int64_t)fc_element_bytes(problem->dtype), 128);
+    const int64_t rows = images_together(p) * fc_volume(p->out_size);
+    return is_gathered(p) ? (size_t)fc_round_up(rows * p->out_channels * (int64_t)fc_element_bytes(p->dtype), 128) : 0;
+}
+
+static size_t columns_bytes(const fc_conv *p)
+{
+    const int64_t rows = images_together(p) * fc_volume(p->out_size);
+    return (size_t)fc_round_up(rows * p->in_channels * fc_taps(p) * (int64_t)fc_element_bytes(p->dtype), 128);
 }
 
 static size_t workspace(const fc_plan *plan, int threads)
 {
     const fc_operands nothing = {0};
-    const fc_gemm gemm = columns_gemm(plan, &nothing, 0, NULL);
-    return columns_bytes(&plan->problem) + fc_gemm_workspace(&gemm, threads);
+    const col2im_job job = {.plan = plan, .operands = &nothing, .images = images_together(&plan->problem)};
+    const fc_gemm gemm = columns_gemm(&job);
+    return rows_bytes(&plan->problem) + columns_bytes(&plan->problem) + fc_gemm_workspace(&gemm, threads);
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
     const fc_conv *p = &plan->problem;
-    for (int64_t image = 0; image < p->batch; image++) {
-        const fc_gemm gemm = columns_gemm(plan, operands, image, workspace);
-        spread_job job = {plan, operands, workspace, image};
-        fc_gemm_run(&gemm, (char *)workspace + columns_bytes(p), threads);
-        fc_parallel_for(fc_divide_up(p->in_channels, CHANNEL_BLOCK), threads, spread_task, &job);
+    col2im_job job = {.plan = plan, .operands = operands, .rows = workspace,
+                      .columns = (char *)workspace + rows_bytes(p)};
+    for (; job.first < p->batch; job.first += job.images) {
+        job.images = fc_smaller(images_together(p), p->batch - job.first);
+        if (is_gathered(p))
+            fc_parallel_for(job.images, threads, gather_task, &job);
+        const fc_gemm gemm = columns_gemm(&job);
+        fc_gemm_run(&gemm, job.columns + columns_bytes(p), threads);
+        fc_parallel_for(job.images * fc_divide_up(p->in_channels, CHANNEL_BLOCK), threads, spread_task, &job);
     }
 }
 

@@ -100,6 +100,10 @@ typedef struct {
      * Columns beyond k1 - k0 up to the next multiple of lanes are zero where pitch has room. */
     void (*pack_rows)(const fc_window *window, const void *source, int64_t n0, int64_t n1, int64_t k0, int64_t k1,
                       void *target, int64_t pitch);
+    /* The transpose of pack_lanes: target[n - n0][k - k0] for outputs n in [n0, n1) and k = channel * taps + tap in [k0, k1),
+     * at most a panel; rows are `pitch` apart and zero beyond k1 - k0. */
+    void (*pack_taps)(const fc_window *window, const void *source, int64_t n0, int64_t n1, int64_t k0, int64_t k1,
+                      void *target, int64_t pitch);
     /* target[j][i] = source[i][j], i < rows, j < columns. */
     void (*transpose)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
                       int64_t target_pitch);
