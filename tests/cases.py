@@ -14,19 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies
+from hypothesis import assume, strategies
 
 import fastconv as fc
 from fastconv import grad, reference, runtime
-from fastconv.reference._windows import convolution_windows
+from fastconv.reference._windows import convolution_windows, transposed_windows
 
 CONVOLUTION_FUNCTIONS = tuple(f"conv{n}d" for n in (1, 2, 3))
+TRANSPOSED_FUNCTIONS = tuple(f"conv_transpose{n}d" for n in (1, 2, 3))
+WEIGHTED_FUNCTIONS = (*CONVOLUTION_FUNCTIONS, *TRANSPOSED_FUNCTIONS, "local_conv2d")
 POOL_FUNCTIONS = tuple(f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
+ADAPTIVE_FUNCTIONS = tuple(f"adaptive_{name}" for name in POOL_FUNCTIONS)
+UNPOOL_FUNCTIONS = tuple(f"max_unpool{n}d" for n in (1, 2, 3))
+UNFOLD_FUNCTIONS = ("unfold", "fold")
+FORWARD_FUNCTIONS = (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS)
 GRADIENT_FUNCTIONS = (
-    *(f"{name}_backward" for name in (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS)),
+    *(f"{name}_backward" for name in FORWARD_FUNCTIONS),
     *(f"{name}_{of}" for name in CONVOLUTION_FUNCTIONS for of in ("input", "weight")),
 )
-FUNCTIONS = (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS, *GRADIENT_FUNCTIONS)
+FUNCTIONS = (*FORWARD_FUNCTIONS, *GRADIENT_FUNCTIONS)
 
 PASSES = ("forward", "input", "weight")
 DTYPES = ("float16", "float32", "float64")
@@ -86,6 +92,10 @@ class Convolution:
     def options(self) -> dict[str, Any]:
         return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return self.weight_shape[:1]
+
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
         windows = convolution_windows(
@@ -110,6 +120,92 @@ class Convolution:
         options = {"grad": gradient, "dtype": dtype, "layout": layout, **self.options}
         candidates = fc.explain(self.function, shape, self.weight_shape, **options).candidates
         return {candidate.algorithm: candidate.reason for candidate in candidates}[algorithm]
+
+
+@dataclass(frozen=True)
+class TransposedConvolution(Convolution):
+    """A transposed convolution of input [N, C, *spatial] or [C, *spatial] with weight [C, K/groups, *kernel]."""
+
+    output_padding: Any = 0
+
+    @property
+    def function(self) -> str:
+        return f"conv_transpose{self.dimensions}d"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**super().options, "output_padding": self.output_padding}
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (self.weight_shape[1] * self.groups,)
+
+    @functools.cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        where = (self.stride, self.padding, self.output_padding, self.dilation)
+        windows = transposed_windows(self.input_shape[-self.dimensions :], self.weight_shape[2:], *where)
+        return (*self.input_shape[: -self.dimensions - 1], *self.bias_shape, *windows.size)
+
+    def terms(self, which: str) -> int:
+        """Return how many products make up each number that this pass computes (for the bias: how many numbers)."""
+        if which == "forward":
+            # Of the taps of a dimension, one in stride / gcd(stride, dilation) meets the same cell.
+            axes = np.broadcast_arrays(self.weight_shape[2:], self.stride, np.gcd(self.stride, self.dilation))
+            taps = (-(-kernel * common // stride) for kernel, stride, common in zip(*axes, strict=True))
+            return self.weight_shape[0] // self.groups * math.prod(map(int, taps))
+        if which == "input":
+            return math.prod(self.weight_shape[1:])
+        if which == "weight":
+            return math.prod(self.input_shape) // self.weight_shape[0]
+        return math.prod(self.output_shape) // self.bias_shape[0]
+
+
+@dataclass(frozen=True)
+class LocalConvolution:
+    """A local convolution of input [N, C, H, W] or [C, H, W], whose weight and bias follow from the kernel."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    bias: bool = True
+
+    function = "local_conv2d"
+    dimensions = 2
+    groups = 1
+
+    def __str__(self) -> str:
+        return f"{self.function}-{self.name}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+
+    @functools.cached_property
+    def bias_shape(self) -> tuple[int, ...]:
+        windows = convolution_windows(self.input_shape[-2:], self.kernel, self.stride, self.padding, self.dilation)
+        return (self.out_channels, *windows.count)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return math.prod(self.bias_shape[1:]), self.out_channels, self.input_shape[-3] * math.prod(self.kernel)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (*self.input_shape[:-3], *self.bias_shape)
+
+    def terms(self, which: str) -> int:
+        """Return how many products make up each number that this pass computes (for the bias: how many numbers)."""
+        batch = self.input_shape[0] if len(self.input_shape) == 4 else 1
+        terms = {"forward": self.weight_shape[2], "input": self.out_channels * math.prod(self.kernel)}
+        return terms.get(which, batch)
+
+    def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
+        """Return how the refusal of an algorithm begins: no weight is shared, so that only direct sums are left."""
+        return None if algorithm in ("auto", "direct") else "algorithm: expected "
 
 
 @dataclass(frozen=True)
@@ -151,6 +247,95 @@ class Pool:
             if self.dimensions > 1:
                 options["divisor_override"] = self.divisor_override
         return options
+
+
+@dataclass(frozen=True)
+class AdaptivePool:
+    """An adaptive pool over input [N, C, *spatial] or [C, *spatial]."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    output_size: Any
+    batched: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.dimensions}d-{self.name}"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.input_shape) - 1 - self.batched
+
+    def function(self, kind: str) -> str:
+        return f"adaptive_{kind}_pool{self.dimensions}d"
+
+    def options(self, kind: str) -> dict[str, Any]:
+        return {"output_size": self.output_size}
+
+
+@dataclass(frozen=True)
+class Unpool:
+    """The unpooling of input [N, C, *spatial] or [C, *spatial]."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    output_size: Any = None
+    batched: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.function}-{self.name}"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.input_shape) - 1 - self.batched
+
+    @property
+    def function(self) -> str:
+        return f"max_unpool{self.dimensions}d"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
+        return options | {"output_size": self.output_size}
+
+    @functools.cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        nowhere = np.zeros(self.input_shape, np.int8)
+        return slow(self.function)(nowhere.astype(np.float16), nowhere, **self.options).shape
+
+    @property
+    def plane(self) -> int:
+        return math.prod(self.output_shape[-self.dimensions :])
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """The windows of an image [N, C, H, W] or [C, H, W], which unfold makes columns and fold adds up again."""
+
+    name: str
+    image_shape: tuple[int, ...]
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options = {"kernel_size": self.kernel_size, "dilation": self.dilation}
+        return options | {"padding": self.padding, "stride": self.stride}
+
+    @functools.cached_property
+    def columns_shape(self) -> tuple[int, ...]:
+        return slow("unfold")(np.zeros(self.image_shape, np.float16), **self.options).shape
+
+    def taps(self) -> int:
+        """Return how many windows a cell lies in at most: one for each tap."""
+        return int(np.prod(np.broadcast_to(self.kernel_size, 2)))
 
 
 # --- The problems
@@ -269,6 +454,108 @@ CONVOLUTIONS = [
 ]
 
 
+def _transposed_grid() -> list[TransposedConvolution]:
+    """Return every kernel with every stride and dilation; padding, channels, groups and batches take turns."""
+    turns = itertools.cycle([(1, 3, 5, 1, 0), (2, 4, 3, 2, 1), (1, 2, 5, 1, (0, 2)), (2, 6, 1, 3, ((1, 0), (0, 2)))])
+    problems = []
+    for kernel, stride, dilation in itertools.product([(1, 1), (2, 2), (3, 3), (5, 2)], [1, 2, 3], [1, 2]):
+        batch, in_channels, out_channels, groups, padding = next(turns)
+        extra = (max(stride, dilation) - 1, 0) if len(problems) % 3 else 0
+        name = f"k{kernel[0]}x{kernel[1]}-s{stride}-d{dilation}-p{padding}-o{extra}-g{groups}".replace(" ", "")
+        shapes = (batch, in_channels, 6, 7), (in_channels, out_channels, *kernel)
+        problems.append(TransposedConvolution(name, *shapes, stride, padding, dilation, groups, True, extra))
+    return problems
+
+
+_T = TransposedConvolution
+
+TRANSPOSED = [
+    *_transposed_grid(),
+    # As networks have them.
+    _T("upsample-2", (2, 6, 5, 7), (6, 4, 2, 2), stride=2),
+    _T("upsample-4-2", (2, 6, 5, 7), (6, 4, 4, 4), stride=2, padding=1),
+    _T("upsample-3-2", (1, 6, 5, 7), (6, 4, 3, 3), stride=2, padding=1, output_padding=1),
+    _T("from-one-pixel", (3, 9, 1, 1), (9, 5, 4, 4)),
+    # Strides, kernels and what is cut off or added, in every relation.
+    _T("stride-beyond-kernel", (2, 3, 5, 4), (3, 4, 2, 2), stride=(3, 5), padding=1),
+    _T("stride-beyond-input", (1, 3, 2, 3), (3, 4, 3, 2), stride=(5, 7), output_padding=(4, 6)),
+    _T("stride-beyond-one-pixel", (2, 3, 1, 1), (3, 4, 2, 3), stride=4, output_padding=3),
+    _T("kernel-beyond-stride", (1, 2, 5, 6), (2, 3, 7, 5), stride=(3, 2), padding=(2, 1)),
+    _T("kernel-beyond-input", (1, 2, 2, 3), (2, 3, 7, 9), padding=3),
+    _T("asymmetric", (2, 3, 5, 6), (3, 4, 3, 3), stride=2, padding=((1, 0), (2, 3))),
+    _T("all-but-one-cut-off", (1, 3, 3, 4), (3, 5, 3, 3), padding=((2, 2), (1, 4))),
+    _T("first-cut-off", (1, 3, 5, 6), (3, 4, 2, 2), stride=2, padding=((4, 0), (7, 0))),
+    _T("last-cut-off", (1, 3, 5, 6), (3, 4, 2, 2), stride=2, padding=((0, 4), (0, 7))),
+    _T("output-padding-beyond-stride", (2, 3, 5, 4), (3, 4, 2, 3), dilation=3, output_padding=(2, 1)),
+    _T("dilated-strided", (1, 3, 5, 6), (3, 4, 3, 2), stride=(2, 3), padding=(1, 2), dilation=(3, 2)),
+    _T("dilation-and-stride-share", (1, 3, 4, 5), (3, 4, 3, 4), stride=4, dilation=(2, 6), output_padding=(3, 5)),
+    _T("output-padding-that-padding-cuts", (1, 3, 4, 5), (3, 4, 3, 3), 3, 2, output_padding=2),
+    _T("pointwise", (2, 8, 5, 6), (8, 5, 1, 1)),
+    _T("pointwise-cut", (1, 8, 5, 6), (8, 5, 1, 1), padding=(1, 2)),
+    _T("pointwise-strided", (2, 8, 3, 4), (8, 5, 1, 1), stride=2, output_padding=1),
+    _T("one-number", (1, 1, 1, 1), (1, 1, 1, 1)),
+    # Groups.
+    _T("groups-3", (2, 9, 4, 5), (9, 2, 3, 3), stride=2, padding=1, groups=3),
+    _T("groups-pointwise", (1, 12, 4, 5), (12, 2, 1, 1), groups=4),
+    _T("depthwise", (2, 7, 6, 5), (7, 1, 3, 3), padding=1, groups=7),
+    _T("depthwise-strided", (1, 6, 6, 7), (6, 1, 4, 4), stride=2, padding=1, groups=6),
+    _T("depthwise-multiplier", (2, 5, 6, 5), (5, 2, 3, 3), stride=2, padding=1, groups=5, output_padding=1),
+    _T("depthwise-many", (1, 67, 4, 5), (67, 1, 3, 3), stride=2, padding=1, groups=67, output_padding=(0, 1)),
+    _T("depthwise-wide", (1, 3, 4, 70), (3, 1, 3, 3), stride=(1, 2), padding=1, groups=3),
+    # Long sums, and more of everything than a block.
+    _T("long-sum", (1, 300, 3, 4), (300, 7, 3, 3), stride=2, padding=1),
+    _T("many-outputs", (1, 5, 3, 4), (5, 270, 2, 2), stride=2),
+    _T("many-pixels", (1, 3, 35, 38), (3, 4, 4, 4), stride=2, padding=1),
+    _T("many-images", (17, 3, 3, 4), (3, 4, 2, 2), stride=2, bias=False),
+    # Batches of none; no batch.
+    _T("batch-0", (0, 3, 5, 6), (3, 4, 3, 3), stride=2, padding=1),
+    _T("batch-0-depthwise", (0, 4, 5, 6), (4, 1, 3, 3), groups=4),
+    _T("unbatched", (3, 5, 6), (3, 4, 3, 3), stride=2, padding=1, output_padding=1),
+    _T("unbatched-depthwise", (4, 5, 6), (4, 1, 3, 3), stride=2, groups=4, bias=False),
+    # One dimension.
+    _T("plain", (2, 3, 20), (3, 4, 3)),
+    _T("strided", (2, 3, 20), (3, 4, 5), stride=3, padding=2, output_padding=2),
+    _T("dilated", (1, 4, 20), (4, 6, 3), padding=8, dilation=8),
+    _T("synthesis", (1, 3, 9), (3, 1, 1024), stride=256, padding=384),
+    _T("groups-unbatched", (4, 20), (4, 3, 3), padding=1, groups=2),
+    _T("batch-0", (0, 3, 20), (3, 4, 3)),
+    # Three dimensions.
+    _T("plain", (2, 3, 3, 4, 5), (3, 4, 3, 3, 3), padding=1),
+    _T("upsample", (1, 4, 3, 4, 5), (4, 3, 2, 2, 2), stride=2),
+    _T("mixed", (1, 4, 3, 2, 4), (4, 3, 3, 2, 3), (1, 2, 3), (2, 0, 1), (2, 3, 1), 2, True, (1, 0, 2)),
+    _T("depthwise-unbatched", (5, 3, 4, 5), (5, 1, 3, 3, 3), stride=2, padding=1, groups=5),
+    _T("asymmetric-batch-0", (0, 2, 4, 5, 6), (2, 3, 2, 3, 3), padding=((1, 0), (0, 2), (2, 1))),
+]
+
+LOCAL_CONVOLUTIONS = [
+    LocalConvolution("plain", (2, 3, 7, 8), 5, (3, 3)),
+    LocalConvolution("padded", (2, 3, 7, 8), 4, (3, 3), padding=1),
+    LocalConvolution("strided", (2, 3, 9, 8), 5, (3, 2), stride=2, padding=(1, 0)),
+    LocalConvolution("dilated", (1, 2, 9, 11), 3, (3, 2), dilation=(2, 4), padding=2),
+    LocalConvolution("stride-beyond-kernel", (1, 3, 9, 11), 4, (2, 2), stride=(3, 5)),
+    LocalConvolution("same", (2, 3, 5, 6), 4, (4, 4), padding="same"),
+    LocalConvolution("valid", (2, 3, 5, 6), 4, (2, 3), padding="valid"),
+    LocalConvolution("asymmetric", (2, 3, 5, 6), 4, (3, 3), padding=((1, 0), (2, 3))),
+    LocalConvolution("more-padding-than-kernel", (1, 2, 3, 4), 3, (2, 2), padding=(3, 4)),
+    LocalConvolution("flat-kernel-told-by-bias", (2, 3, 6, 6), 4, (1, 3)),
+    LocalConvolution("pointwise", (2, 9, 4, 5), 7, (1, 1)),
+    LocalConvolution("one-position", (3, 5, 4, 6), 9, (4, 6)),
+    LocalConvolution("one-pixel", (2, 5, 1, 1), 7, (3, 3), padding=1),
+    LocalConvolution("one-number", (1, 1, 1, 1), 1, (1, 1)),
+    LocalConvolution("kernel-5-7", (1, 2, 9, 12), 3, (5, 7), stride=(1, 2), padding=(2, 3)),
+    LocalConvolution("many-channels", (1, 67, 4, 5), 3, (3, 3), padding=1),
+    LocalConvolution("many-outputs", (1, 3, 4, 5), 130, (3, 3), padding=1),
+    LocalConvolution("many-images", (19, 3, 4, 5), 4, (3, 3), padding=1),
+    LocalConvolution("wide", (2, 2, 3, 70), 3, (3, 3), padding=1, bias=False),
+    LocalConvolution("batch-0", (0, 3, 5, 6), 4, (3, 3)),
+    LocalConvolution("unbatched", (3, 5, 6), 4, (3, 3), stride=2, padding=1),
+    LocalConvolution("unbatched-without-bias", (3, 5, 6), 4, (2, 2), bias=False),
+]
+
+# All that have an input, a weight and a bias, three gradients, and algorithms.
+EVERY_CONVOLUTION = [*CONVOLUTIONS, *TRANSPOSED, *LOCAL_CONVOLUTIONS]
+
+
 def _along(axis: str, kernel: int, size: int) -> Convolution:
     """Return a small problem with `size` channels or pixels along one axis of the tile."""
     sizes = {"in_channels": 3, "out_channels": 5, "width": 6} | {axis: size}
@@ -282,6 +569,18 @@ def _along_depthwise(axis: str, kernel: int, size: int) -> Convolution:
     return Convolution(f"depthwise-{axis}-{size}", *shapes, padding=kernel // 2, groups=channels)
 
 
+def _along_transposed(axis: str, kernel: int, stride: int, size: int) -> TransposedConvolution:
+    sizes = {"in_channels": 3, "out_channels": 5, "width": 6} | {axis: size}
+    shapes = (1, sizes["in_channels"], 2, sizes["width"]), (sizes["in_channels"], sizes["out_channels"], kernel, kernel)
+    return TransposedConvolution(f"{axis}-{size}", *shapes, stride, padding=(kernel - stride + 1) // 2)
+
+
+def _along_local(axis: str, size: int) -> LocalConvolution:
+    sizes = {"batch": 2, "in_channels": 3, "out_channels": 4, "width": 5} | {axis: size}
+    shape = sizes["batch"], sizes["in_channels"], 2, sizes["width"]
+    return LocalConvolution(f"{axis}-{size}", shape, sizes["out_channels"], (3, 3), padding=1)
+
+
 # One list of problems, of all sizes around the tiles, for each axis that a kernel cuts into tiles.
 TILED_CONVOLUTIONS = {
     **{
@@ -290,6 +589,17 @@ TILED_CONVOLUTIONS = {
         for kernel in (1, 3)
     },
     **{f"depthwise-{axis}": [_along_depthwise(axis, 3, size) for size in TILE_EDGES] for axis in ("channels", "width")},
+    **{
+        f"transposed-{axis}-{kernel}-{stride}": [_along_transposed(axis, kernel, stride, size) for size in TILE_EDGES]
+        for axis, kernel, stride in (
+            *(("in_channels", 3, 1), ("in_channels", 2, 2), ("out_channels", 3, 1), ("out_channels", 2, 2)),
+            *(("width", 3, 1), ("width", 2, 2), ("width", 4, 2)),
+        )
+    },
+    **{
+        f"local-{axis}": [_along_local(axis, size) for size in TILE_EDGES]
+        for axis in ("batch", "in_channels", "out_channels", "width")
+    },
 }
 
 # Layers of networks, small ones: long enough for several threads, for blocks of the cache, and for "auto" to choose.
@@ -307,6 +617,21 @@ LAYERS = [
     Convolution("signal", (4, 32, 200), (48, 32, 9), padding=4),
     Convolution("video", (1, 8, 8, 16, 16), (16, 8, 3, 3, 3), padding=1),
 ]
+TRANSPOSED_LAYERS = [
+    _T("unet", (1, 64, 14, 14), (64, 32, 2, 2), stride=2),
+    _T("dcgan", (2, 64, 8, 8), (64, 32, 4, 4), stride=2, padding=1),
+    _T("dense", (1, 32, 20, 20), (32, 32, 3, 3), padding=1),
+    _T("odd", (1, 32, 14, 14), (32, 24, 3, 3), stride=2, padding=1, output_padding=1),
+    _T("depthwise", (1, 96, 14, 14), (96, 1, 4, 4), stride=2, padding=1, groups=96),
+    _T("grouped", (1, 64, 10, 10), (64, 16, 3, 3), stride=2, padding=1, groups=4),
+    _T("synthesis", (1, 64, 24), (64, 1, 1024), stride=256),
+    _T("video", (1, 16, 4, 8, 8), (16, 8, 2, 2, 2), stride=2),
+]
+LOCAL_LAYERS = [
+    LocalConvolution("digits", (32, 8, 12, 12), 16, (3, 3)),
+    LocalConvolution("strided", (2, 32, 15, 15), 24, (3, 3), stride=2, padding=1),
+]
+EVERY_LAYER = [*LAYERS, *TRANSPOSED_LAYERS, *LOCAL_LAYERS]
 
 POOLS = [
     Pool("plain", (2, 3, 8, 10), 2),
@@ -353,6 +678,83 @@ POOLS = [
     Pool("unbatched", (3, 5, 6, 7), 3, 2, 1, batched=False),
 ]
 
+ADAPTIVE_POOLS = [
+    AdaptivePool("divides", (2, 3, 8, 9), (4, 3)),
+    AdaptivePool("does-not-divide", (2, 3, 10, 7), (4, 3)),
+    AdaptivePool("one-size-for-all", (1, 3, 7, 11), 5),
+    AdaptivePool("global", (2, 5, 7, 9), 1),
+    AdaptivePool("global-of-many-channels", (1, 67, 5, 6), 1),
+    AdaptivePool("global-large", (1, 3, 40, 53), 1),
+    AdaptivePool("rows-alone", (1, 3, 9, 10), (1, 10)),
+    AdaptivePool("identity", (2, 3, 6, 7), (6, 7)),
+    AdaptivePool("kept", (2, 3, 6, 7), (None, 3)),
+    AdaptivePool("all-kept", (1, 3, 4, 5), (None, None)),
+    AdaptivePool("larger-than-input", (2, 3, 3, 4), (7, 9)),
+    AdaptivePool("larger-and-smaller", (2, 3, 3, 20), (8, 6)),
+    AdaptivePool("from-one-pixel", (2, 3, 1, 1), (3, 2)),
+    AdaptivePool("almost-input", (1, 2, 9, 40), (8, 39)),
+    AdaptivePool("many-channels", (1, 67, 9, 7), (4, 3)),
+    AdaptivePool("wide", (1, 2, 4, 131), (2, 17)),
+    AdaptivePool("batch-0", (0, 3, 8, 9), 3),
+    AdaptivePool("unbatched", (3, 8, 9), (3, 4), batched=False),
+    AdaptivePool("plain", (2, 3, 21), 8),
+    AdaptivePool("tuple", (2, 3, 21), (7,)),
+    AdaptivePool("larger", (1, 3, 5), 12),
+    AdaptivePool("batch-0", (0, 3, 21), 4),
+    AdaptivePool("unbatched", (3, 21), 4, batched=False),
+    AdaptivePool("plain", (2, 3, 5, 6, 7), (2, 3, 4)),
+    AdaptivePool("global", (2, 3, 4, 5, 6), 1),
+    AdaptivePool("kept", (1, 3, 4, 5, 6), [2, None, 9]),
+    AdaptivePool("batch-0", (0, 3, 4, 5, 6), 2),
+    AdaptivePool("unbatched", (3, 4, 5, 6), 2, batched=False),
+]
+
+UNPOOLS = [
+    Unpool("plain", (2, 3, 5, 6), 2),
+    Unpool("overlapping", (2, 3, 5, 6), 3, 2, 1),
+    Unpool("rectangular", (1, 3, 4, 5), (2, 3), (3, 2), (1, 0)),
+    Unpool("one-more", (2, 3, 5, 6), 2, output_size=(11, 13)),
+    Unpool("one-less", (2, 3, 5, 6), 3, 2, 1, output_size=[8, 10]),
+    Unpool("whole-shape", (2, 3, 5, 6), 2, output_size=(9, 9, 11, 12)),
+    Unpool("smaller-than-input", (1, 2, 5, 6), 1, 1, output_size=(5, 6)),
+    Unpool("many-channels", (1, 67, 3, 4), 2),
+    Unpool("wide", (1, 2, 3, 70), 2),
+    Unpool("one-pixel", (3, 2, 1, 1), 4),
+    Unpool("padding-beyond-half", (1, 2, 4, 5), 2, 4, 2),
+    Unpool("batch-0", (0, 3, 5, 6), 2),
+    Unpool("unbatched", (3, 5, 6), 2, batched=False),
+    Unpool("plain", (2, 3, 11), 2),
+    Unpool("size", (2, 3, 11), 3, 2, 1, (22,)),
+    Unpool("whole-shape-unbatched", (3, 11), 2, None, 0, (1, 3, 23), batched=False),
+    Unpool("batch-0", (0, 3, 11), 2),
+    Unpool("plain", (2, 3, 2, 3, 4), 2),
+    Unpool("mixed", (1, 3, 3, 2, 4), (1, 2, 3), (2, 1, 3), (0, 1, 1), (6, 1, 12)),
+    Unpool("unbatched", (3, 2, 3, 4), 2, batched=False),
+]
+
+UNFOLDINGS = [
+    Unfolding("plain", (2, 3, 7, 8), 3),
+    Unfolding("padded", (2, 3, 7, 8), 3, padding=1),
+    Unfolding("strided", (2, 3, 9, 8), (3, 2), stride=2, padding=(1, 0)),
+    Unfolding("stride-beyond-kernel", (1, 3, 11, 13), 2, stride=(3, 5)),
+    Unfolding("stride-is-kernel", (2, 3, 8, 12), 4, stride=4),
+    Unfolding("dilated", (1, 2, 9, 11), (3, 2), (2, 4), 2),
+    Unfolding("dilated-strided", (2, 3, 10, 11), 3, 2, (3, 1), (2, 3)),
+    Unfolding("pointwise", (2, 5, 4, 6), 1),
+    Unfolding("pointwise-strided", (2, 5, 5, 6), 1, stride=2),
+    Unfolding("one-window", (2, 3, 4, 6), (4, 6)),
+    Unfolding("one-pixel", (3, 2, 1, 1), 3, padding=1),
+    Unfolding("more-padding-than-kernel", (1, 2, 3, 4), 2, padding=(3, 4)),
+    Unfolding("rest-at-the-border", (1, 3, 10, 12), 3, stride=4),
+    Unfolding("kernel-5-17", (1, 2, 9, 30), (5, 17), padding=(2, 8)),
+    Unfolding("many-channels", (1, 67, 4, 5), 3, padding=1),
+    Unfolding("many-images", (9, 3, 4, 5), 2),
+    Unfolding("wide", (1, 2, 3, 131), 3, padding=1),
+    Unfolding("wide-strided", (1, 2, 4, 131), 3, padding=1, stride=(1, 2)),
+    Unfolding("batch-0", (0, 3, 7, 8), 3),
+    Unfolding("unbatched", (3, 7, 8), 3, padding=1),
+]
+
 
 @strategies.composite
 def convolutions(draw: strategies.DrawFn) -> Convolution:
@@ -371,6 +773,48 @@ def convolutions(draw: strategies.DrawFn) -> Convolution:
     batch = draw(strategies.sampled_from([(), (0,), (1,), (2,), (3,)]))
     shapes = (*batch, groups * in_channels, *size), (groups * out_channels, in_channels, *kernel)
     return Convolution("drawn", *shapes, stride, padding, dilation, groups, draw(strategies.booleans()))
+
+
+@strategies.composite
+def transposed_convolutions(draw: strategies.DrawFn) -> TransposedConvolution:
+    """Draw any small transposed convolution."""
+    dimensions = draw(strategies.sampled_from([1, 2, 2, 3]))
+
+    def sizes(least: int, *most: int) -> tuple[int, ...]:
+        return tuple(draw(strategies.integers(least, most[i % len(most)])) for i in range(dimensions))
+
+    kernel, stride, dilation = sizes(1, 5 if dimensions < 3 else 3), sizes(1, 4), sizes(1, 3)
+    size = sizes(1, 9 if dimensions < 3 else 3)
+    extra = sizes(0, *(max(s, d) - 1 for s, d in zip(stride, dilation, strict=True)))
+    axes = zip(size, kernel, stride, dilation, extra, strict=True)
+    whole = [(n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in axes]
+    before = sizes(0, *(min(w - 1, 4) for w in whole))
+    after = sizes(0, *(min(w - 1 - b, 4) for w, b in zip(whole, before, strict=True)))
+    padding = tuple(zip(before, after, strict=True))
+    groups, in_channels, out_channels = (draw(strategies.integers(1, most)) for most in (3, 9, 9))
+    batch = draw(strategies.sampled_from([(), (0,), (1,), (2,), (3,)]))
+    shapes = (*batch, groups * in_channels, *size), (groups * in_channels, out_channels, *kernel)
+    bias = draw(strategies.booleans())
+    return TransposedConvolution("drawn", *shapes, stride, padding, dilation, groups, bias, extra)
+
+
+@strategies.composite
+def local_convolutions(draw: strategies.DrawFn) -> LocalConvolution:
+    """Draw any small local convolution whose weight and bias tell its kernel."""
+    pairs = functools.partial(strategies.tuples, *[strategies.integers(1, 3)] * 2)
+    kernel, stride, dilation = draw(pairs()), draw(pairs()), draw(pairs())
+    padding = draw(strategies.tuples(*[strategies.tuples(*[strategies.integers(0, 3)] * 2)] * 2))
+    least = [max(1, d * (k - 1) + 1 - sum(pair)) for d, k, pair in zip(dilation, kernel, padding, strict=True)]
+    size = tuple(s + draw(strategies.integers(0, 9)) for s in least)
+    in_channels, out_channels = draw(strategies.integers(1, 9)), draw(strategies.integers(1, 20))
+    batch = draw(strategies.sampled_from([(), (0,), (1,), (2,), (3,)]))
+    where = (out_channels, kernel, stride, padding, dilation, draw(strategies.booleans()))
+    problem = LocalConvolution("drawn", (*batch, in_channels, *size), *where)
+    try:
+        expected(problem, "forward", "float32")
+    except ValueError:
+        assume(False)  # Another kernel has as many taps and positions.
+    return problem
 
 
 # --- From a problem to arrays and calls
@@ -392,7 +836,7 @@ def numbers(shape: tuple[int, ...], dtype: str, kind: str, seed: object) -> np.n
     return (rng.standard_normal(shape) if kind == "normal" else rng.integers(-2, 3, shape)).astype(dtype)
 
 
-def pool_input(problem: Pool, dtype: str, kind: str) -> np.ndarray:
+def pool_input(problem: Pool | AdaptivePool, dtype: str, kind: str) -> np.ndarray:
     """Return "normal" numbers, "ties" (few different ones), or ties with "nan" or "-inf" filling whole windows."""
     if kind == "normal":
         return numbers(problem.input_shape, dtype, kind, "pool")
@@ -403,10 +847,20 @@ def pool_input(problem: Pool, dtype: str, kind: str) -> np.ndarray:
     return array
 
 
+def places(problem: Unpool, kind: str) -> np.ndarray:
+    """Return indices for the input of an unpooling: all of one plane "distinct", or some of them "repeated"."""
+    planes = math.prod(problem.input_shape[: -problem.dimensions])
+    pixels = math.prod(problem.input_shape[-problem.dimensions :])
+    rng = np.random.default_rng(zlib.crc32(repr((problem, kind)).encode()))
+    most = problem.plane if kind == "distinct" else min(problem.plane, max(1, pixels // 2))
+    drawn = [rng.choice(most, pixels, replace=kind != "distinct") for _ in range(planes)]
+    return np.array(drawn, np.int64).reshape(problem.input_shape)
+
+
 @functools.cache
 def arrays(problem: Convolution, dtype: str, kind: str = "normal") -> Arrays:
     """Return the arguments of a problem, read-only, since many tests share them."""
-    shapes = problem.input_shape, problem.weight_shape, problem.weight_shape[:1], problem.output_shape
+    shapes = problem.input_shape, problem.weight_shape, problem.bias_shape, problem.output_shape
     made = [numbers(shape, dtype, kind, seed) for seed, shape in enumerate(shapes)]
     for array in made:
         array.flags.writeable = False

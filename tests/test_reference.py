@@ -10,7 +10,21 @@ import math
 import cases
 import numpy as np
 import pytest
-from cases import CONVOLUTIONS, FUNCTIONS, LAYOUTS, POOLS, fast, run, slow
+from cases import (
+    ADAPTIVE_POOLS,
+    CONVOLUTIONS,
+    EVERY_CONVOLUTION,
+    FUNCTIONS,
+    LAYOUTS,
+    LOCAL_CONVOLUTIONS,
+    POOLS,
+    TRANSPOSED,
+    UNFOLDINGS,
+    UNPOOLS,
+    fast,
+    run,
+    slow,
+)
 
 from fastconv import reference
 
@@ -190,15 +204,301 @@ def test_out():
         reference.conv1d(row(1, 2, 3, 4), row(1, 10, 100), out=out.astype(np.float32))
 
 
+# --- Transposed convolutions by hand
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, [1, 12, 123, 230, 300]),
+        ({"padding": 1}, [12, 123, 230]),
+        ({"padding": 2}, [123]),
+        ({"padding": ((2, 0),)}, [123, 230, 300]),
+        ({"stride": 2}, [1, 10, 102, 20, 203, 30, 300]),
+        ({"stride": 2, "output_padding": 1}, [1, 10, 102, 20, 203, 30, 300, 0]),
+        ({"stride": 2, "output_padding": 1, "padding": 2}, [102, 20, 203, 30]),
+        ({"stride": 4}, [1, 10, 100, 0, 2, 20, 200, 0, 3, 30, 300]),
+        ({"dilation": 2}, [1, 2, 13, 20, 130, 200, 300]),
+        ({"dilation": 3, "output_padding": 2}, [1, 2, 3, 10, 20, 30, 100, 200, 300, 0, 0]),
+    ],
+)
+def test_one_dimension_transposed(options, wanted):
+    assert same(reference.conv_transpose1d(row(1, 2, 3), row(1, 10, 100), **options), wanted)
+
+
+def test_transposed_groups_and_bias():
+    x = np.array([[[1.0, 2]], [[3, 4]]]).reshape(1, 2, 2)  # Two channels, two outputs for each of them.
+    w = np.array([[[10.0], [100]], [[1000], [10000]]])
+    y = reference.conv_transpose1d(x, w, np.array([0.0, 1, 2, 3]), groups=2)
+    assert y.tolist() == [[[10, 20], [101, 201], [3002, 4002], [30003, 40003]]]
+    # What no window reaches is the bias alone, and the activation of it.
+    y = reference.conv_transpose1d(row(1), row(5), np.array([-2.0]), 2, 0, 1, activation="relu")
+    assert same(y, [3, 0])
+
+
+def test_transposed_gradients():
+    # y = [x0 w0, x0 w1 + x1 w0, x1 w1]
+    dx, dw, db = reference.conv_transpose1d_backward(row(1, 10, 100), row(3, 4), row(5, 6), np.zeros(1))
+    assert same(dx, [5 + 60, 50 + 600]) and same(dw, [3 + 40, 30 + 400]) and same(db, [111])
+
+
+def test_a_transposed_sum_has_no_products_but_its_own():
+    # Zero times infinity would be NaN: there is none where an input is missing, nor between the inputs of a stride.
+    w = row(1, 2, INF)
+    assert same(reference.conv_transpose1d(row(1, 1, 1, 1), w, padding=1), [3, INF, INF, INF])
+    assert same(reference.conv_transpose1d(row(1, 1), w, stride=3, output_padding=1), [1, 2, INF, 1, 2, INF, 0])
+    assert same(reference.conv_transpose1d(row(0, 1), w), [0, 1, NAN, INF])  # A zero that is there is one.
+    # The gradients are convolutions of the padded grad_output, and what was cut off counts as zero.
+    assert same(reference.conv_transpose1d_backward(row(1, 1), row(1, 1), w, padding=1)[0], [INF, NAN])
+    assert same(
+        reference.conv_transpose1d_backward(row(1, 1), row(INF, 1), row(1, 1, 1), padding=1)[1], [NAN, INF, INF]
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (ValueError, {"output_padding": 1}),
+        (ValueError, {"output_padding": 2, "stride": 2}),
+        (ValueError, {"output_padding": 3, "stride": 2, "dilation": 3}),
+        (ValueError, {"output_padding": -1}),
+        (ValueError, {"padding": 2}),
+        (ValueError, {"padding": ((1, 3),)}),
+        (ValueError, {"padding": ((1, 1), (1, 1))}),
+        (ValueError, {"groups": 2}),
+        (ValueError, {"stride": 0}),
+        (TypeError, {"padding": "same"}),
+        (TypeError, {"padding": "valid"}),
+        (TypeError, {"output_padding": None}),
+        (TypeError, {"output_padding": ((1, 1),)}),
+    ],
+)
+def test_transposed_refused(error, options):
+    with pytest.raises(error):
+        reference.conv_transpose1d(row(1, 2), row(1, 2, 3), **options)
+
+
+# --- Local convolutions by hand
+
+
+def test_local():
+    # Two windows of a row of three, each with its own weight.
+    x, w = np.array([[[[1.0, 2, 3]]]]), np.array([[[1.0, 10]], [[100, 1000]]])
+    b = np.array([[[0.5, 0.25]]])
+    with pytest.raises(ValueError, match="kernel"):
+        reference.local_conv2d(x, w[:1])  # A kernel of two has two positions in the row, and none across it.
+    assert same(reference.local_conv2d(x, w), [21, 3200])
+    assert same(reference.local_conv2d(x, w, b), [21.5, 3200.25])
+    dx, dw, db = reference.local_conv2d_backward(np.array([[[[1.0, 2]]]]), x, w, b)
+    assert same(dx, [1, 210, 2000]) and same(dw, [1, 2, 4, 6]) and same(db, [1, 2])
+    assert dw.shape == w.shape and db.shape == b.shape
+
+
+def test_kernel_of_a_local_convolution():
+    x = np.ones((1, 1, 6, 6))
+    # 24 windows of 3 taps: 6 x 4 of 1 x 3 or 4 x 6 of 3 x 1; only a bias tells.
+    w = np.zeros((24, 1, 3))
+    with pytest.raises(ValueError, match=r"\(1, 3\), \(3, 1\)"):
+        reference.local_conv2d(x, w)
+    for size in ((6, 4), (4, 6)):
+        assert reference.local_conv2d(x, w, np.zeros((1, *size))).shape == (1, 1, *size)
+    with pytest.raises(ValueError):
+        reference.local_conv2d(x, w, np.zeros((1, 3, 8)))
+    # Of several the square one, unless the bias is another's.
+    assert reference.local_conv2d(x, np.zeros((36, 1, 9)), padding="same").shape == (1, 1, 6, 6)
+    assert reference.local_conv2d(x, np.zeros((12, 1, 4)), stride=(1, 2)).shape == (1, 1, 6, 2)
+    assert reference.local_conv2d(x, np.zeros((9, 1, 4)), stride=2).shape == (1, 1, 3, 3)
+    for positions, taps in ((25, 9), (16, 8), (36, 2), (1, 37), (1, 72)):
+        with pytest.raises(ValueError):
+            reference.local_conv2d(x, np.zeros((positions, 1, taps)))
+    with pytest.raises(ValueError):
+        reference.local_conv2d(np.ones((1, 2, 6, 6)), np.zeros((16, 1, 9)))  # 9 is no multiple of two channels.
+
+
+@pytest.mark.parametrize("problem", LOCAL_CONVOLUTIONS, ids=str)
+def test_local_is_unfold_and_a_product(problem):
+    a = cases.arrays(problem, "float64", "integers")
+    batched = len(a.input.shape) == 4
+    x, dy = (array if batched else array[None] for array in (a.input, a.grad_output))
+    (above, below), (left, right) = pairs_of(problem)
+    padded = np.pad(x, [(0, 0), (0, 0), (above, below), (left, right)])
+    columns = reference.unfold(padded, problem.kernel, problem.dilation, 0, problem.stride)
+    y = np.einsum("ncl,lkc->nkl", columns, a.weight).reshape(dy.shape) + (0 if a.bias is None else a.bias)
+    dy = dy.reshape(*dy.shape[:2], len(a.weight))
+    dx = reference.fold(
+        np.einsum("nkl,lkc->ncl", dy, a.weight), padded.shape[2:], problem.kernel, problem.dilation, 0, problem.stride
+    )
+    dx = dx[:, :, above : padded.shape[2] - below, left : padded.shape[3] - right]
+    dw = np.einsum("nkl,ncl->lkc", dy, columns)
+    for which, wanted in (("forward", y), ("input", dx), ("weight", dw)):
+        wanted = wanted[0] if not batched and which != "weight" else wanted
+        assert np.array_equal(run(slow, problem, which, a), wanted), which
+
+
+def pairs_of(problem):
+    """Return the padding of a local convolution as pairs (before, after)."""
+    padding = problem.padding
+    if isinstance(padding, str):
+        dilation = np.broadcast_to(problem.dilation, 2)
+        total = [d * (k - 1) * (padding == "same") for k, d in zip(problem.kernel, dilation, strict=True)]
+        return [(int(t // 2), int(t - t // 2)) for t in total]
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):
+        return padding
+    return [(int(p), int(p)) for p in np.broadcast_to(padding, 2)]
+
+
+# --- Adaptive pools by hand
+
+
+def test_adaptive_windows():
+    # Of 3 windows over 7 cells: 0 to 2, 2 to 4 and 4 to 6; they overlap where the size does not divide.
+    x = row(1, 2, 3, 4, 5, 6, 7)
+    assert same(reference.adaptive_avg_pool1d(x, 3), [2, 4, 6])
+    assert same(reference.adaptive_avg_pool1d(x, 2), [2.5, 5.5])
+    assert same(reference.adaptive_avg_pool1d(row(1, 2), 5), [1, 1, 1.5, 2, 2])
+    assert same(reference.adaptive_avg_pool2d(SQUARE, (2, 1)), [4.5, 12.5])
+    value, index = reference.adaptive_max_pool1d(x, 3, return_indices=True)
+    assert same(value, [3, 5, 7]) and same(index, [2, 4, 6]) and index.dtype == np.int64
+    value, index = reference.adaptive_max_pool2d(SQUARE, (2, None), True)
+    assert same(value, [5, 6, 7, 8, 13, 14, 15, 16]) and same(index, [4, 5, 6, 7, 12, 13, 14, 15])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "value", "index"),
+    [
+        ((1, 1, 1), 1, 0),
+        ((0, 2, 2), 2, 1),
+        ((-INF, -INF, -INF), -INF, 0),
+        ((1, NAN, INF), NAN, 1),
+        ((NAN, 1, NAN), NAN, 2),
+    ],
+)
+def test_adaptive_winners(numbers, value, index):
+    values, indices = reference.adaptive_max_pool1d(row(*numbers), 1, True)
+    assert same(values, [value]) and same(indices, [index])
+    dx = reference.adaptive_max_pool1d_backward(row(7), row(*numbers), 1)
+    assert same(dx, [7 * (i == index) for i in range(3)])
+
+
+def test_adaptive_gradients():
+    x, dy = row(1, 2, 3, 4, 5, 6, 7), row(3, 30, 300)
+    assert same(reference.adaptive_avg_pool1d_backward(dy, x, 3), [1, 1, 11, 10, 110, 100, 100])
+    assert same(reference.adaptive_max_pool1d_backward(dy, x, 3), [0, 0, 3, 0, 30, 0, 300])
+    indices = np.array([[[0, 2, 2]]])
+    assert same(reference.adaptive_max_pool1d_backward(dy, x, 3, indices=indices), [3, 0, 330, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "output_size"),
+    [
+        (ValueError, "adaptive_max_pool2d", 0),
+        (ValueError, "adaptive_avg_pool2d", (2, 0)),
+        (ValueError, "adaptive_avg_pool2d", (2,)),
+        (ValueError, "adaptive_avg_pool2d", (2, 2, 2)),
+        (TypeError, "adaptive_avg_pool2d", None),
+        (TypeError, "adaptive_max_pool2d", (2, 1.5)),
+        (TypeError, "adaptive_avg_pool1d", (None,)),
+        (TypeError, "adaptive_max_pool1d", None),
+    ],
+)
+def test_adaptive_refused(error, name, output_size):
+    with pytest.raises(error):
+        slow(name)(SQUARE if "2d" in name else SQUARE[0], output_size)
+
+
+# --- Unpooling by hand
+
+
+def test_unpooling():
+    value, index = reference.max_pool2d(SQUARE, 2, return_indices=True)
+    y = reference.max_unpool2d(value, index, 2)
+    assert same(y, [0, 0, 0, 0, 0, 6, 0, 8, 0, 0, 0, 0, 0, 14, 0, 16])
+    assert reference.max_unpool2d(value, index, 2, output_size=(5, 4)).shape == (1, 1, 5, 4)
+    assert reference.max_unpool2d(value, index, 2, output_size=(7, 9, 4, 5)).shape == (1, 1, 4, 5)
+    # Of several with one index the last stays, but each has the gradient.
+    indices = np.array([[[3, 0, 3]]])
+    assert same(reference.max_unpool1d(row(1, 2, 3), indices, 2), [2, 0, 0, 3, 0, 0])
+    dy = row(1, 2, 3, 4, 5, 6)
+    assert same(reference.max_unpool1d_backward(dy, row(1, 2, 3), indices, 2), [4, 1, 4])
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (ValueError, {"kernel_size": 0}),
+        (ValueError, {"kernel_size": 2, "stride": ()}),
+        (ValueError, {"kernel_size": 2, "stride": 0}),
+        (ValueError, {"kernel_size": 2, "padding": 3}),
+        (ValueError, {"kernel_size": 2, "padding": -1}),
+        (ValueError, {"kernel_size": 2, "output_size": (4,)}),
+        (ValueError, {"kernel_size": 2, "output_size": (8,)}),
+        (ValueError, {"kernel_size": 2, "output_size": (3, 6)}),
+        (ValueError, {"kernel_size": 2, "output_size": ()}),
+        (ValueError, {"kernel_size": 1}),  # The index 5 is outside.
+        (ValueError, {"kernel_size": 2, "indices": np.array([[[5, -1, 2]]])}),
+        (ValueError, {"kernel_size": 2, "indices": np.array([[[5, 2]]])}),
+        (TypeError, {"kernel_size": 2, "indices": np.array([[[5.0, 1, 2]]])}),
+        (TypeError, {"kernel_size": 2, "output_size": 6}),
+        (TypeError, {"kernel_size": 2, "output_size": (None,)}),
+        (TypeError, {"kernel_size": 2, "input": np.array([[[1, 2, 3]]])}),
+    ],
+)
+def test_unpooling_refused(error, options):
+    arguments = {"input": row(1, 2, 3), "indices": np.array([[[5, 1, 2]]])} | options
+    with pytest.raises(error):
+        reference.max_unpool1d(**arguments)
+
+
+# --- Unfold and fold by hand
+
+
+def test_unfold_and_fold():
+    x = np.array([[[1.0, 2, 3], [4, 5, 6]], [[10, 20, 30], [40, 50, 60]]])
+    columns = [[1, 2], [2, 3], [4, 5], [5, 6], [10, 20], [20, 30], [40, 50], [50, 60]]
+    assert reference.unfold(x, 2).tolist() == columns
+    assert reference.unfold(x[:1], (1, 2), padding=(0, 1), stride=(1, 2)).tolist() == [[0, 2, 0, 5], [1, 3, 4, 6]]
+    assert reference.unfold(x[:1], (1, 2), dilation=2).tolist() == [[1, 4], [3, 6]]
+    assert same(reference.fold(np.array(columns, float)[:4], (2, 3), 2), [1, 4, 3, 4, 10, 6])
+    # Without a channel axis of its own, channels last is the columns' transpose.
+    last = reference.unfold(np.moveaxis(x, 0, -1), 2, layout="channels_last")
+    assert last.T.tolist() == columns
+    image = reference.fold(last, (2, 3), 2, layout="channels_last")
+    assert np.array_equal(image, np.moveaxis(reference.fold(last.T, (2, 3), 2), 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "arguments"),
+    [
+        (ValueError, "unfold", (5,)),
+        (ValueError, "unfold", ((2, 2, 2),)),
+        (ValueError, "unfold", (2, 1, -1)),
+        (TypeError, "unfold", (2, 1, "same")),
+        (TypeError, "unfold", (2, 1, ((1, 1), (1, 1)))),
+        (ValueError, "fold", (4, 3)),  # 16 rows are no multiple of 9.
+        (ValueError, "fold", (4, 2, 1, 1)),  # 25 windows.
+        (ValueError, "fold", ((4, 1), 2)),
+        (ValueError, "fold", ((0, 4), 2)),
+        (TypeError, "fold", (None, 2)),
+    ],
+)
+def test_unfold_and_fold_refused(error, name, arguments):
+    x = SQUARE if name == "unfold" else np.ones((1, 16, 9))
+    with pytest.raises(error):
+        slow(name)(x, *arguments)
+    for dtype in (int, bool, complex):
+        with pytest.raises(TypeError):
+            slow(name)(x.astype(dtype), *((2,) if name == "unfold" else (4, 2)))
+
+
 # --- Convolutions by linearity: each gradient is the transpose of the matrix that the forward pass is
 
 
-SMALL = [p for p in CONVOLUTIONS if math.prod(p.input_shape) * math.prod(p.output_shape) < 20000]
+SMALL = [p for p in EVERY_CONVOLUTION if math.prod(p.input_shape) * math.prod(p.output_shape) < 20000]
 
 
 @pytest.mark.parametrize("problem", SMALL, ids=str)
 def test_gradients_are_transposes(problem):
-    a = cases.arrays(problem, "float64", "integers")
+    a, no_bias = cases.arrays(problem, "float64", "integers"), np.zeros(problem.bias_shape)
 
     def matrix(shape, forward):
         """Return [inputs, outputs] from the images of the unit vectors."""
@@ -207,10 +507,10 @@ def test_gradients_are_transposes(problem):
         return np.array(images).reshape(len(units), a.grad_output.size)
 
     def through_input(x):
-        return slow(problem.function)(x, a.weight, **problem.options)
+        return slow(problem.function)(x, a.weight, no_bias, **problem.options)
 
     def through_weight(w):
-        return slow(problem.function)(a.input, w, **problem.options)
+        return slow(problem.function)(a.input, w, no_bias, **problem.options)
 
     dy = np.ravel(a.grad_output)
     for which, shape, forward in (
@@ -220,7 +520,7 @@ def test_gradients_are_transposes(problem):
         assert np.array_equal(run(slow, problem, which, a), (matrix(shape, forward) @ dy).reshape(shape)), which
 
 
-@pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("problem", EVERY_CONVOLUTION, ids=str)
 def test_layouts_agree(problem):
     a = cases.arrays(problem, "float32")
     for which in (*cases.PASSES, "bias") if problem.bias else cases.PASSES:
@@ -339,6 +639,16 @@ def for_pytorch(torch, problem, array):
     return tensor, tensor, pairs
 
 
+def check_against_pytorch(torch, problem, y, leaves):
+    """Check the forward pass and the gradients against an output of PyTorch and the tensors that it depends on."""
+    a = cases.arrays(problem, "float64")
+    y.backward(torch.tensor(a.grad_output))
+    theirs = {"forward": y.detach()} | {which: leaf.grad for which, leaf in leaves.items() if leaf is not None}
+    for which, wanted in theirs.items():
+        allowed = cases.tolerance(problem, which, "float64", a, wanted.numpy())
+        cases.check(run(slow, problem, which, a), wanted.numpy(), "float64", allowed, which)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
 def test_convolutions_and_pytorch(torch, problem):
@@ -348,28 +658,74 @@ def test_convolutions_and_pytorch(torch, problem):
     b = None if a.bias is None else torch.tensor(a.bias, requires_grad=True)
     convolve = getattr(torch.nn.functional, problem.function)
     y = convolve(padded, w, b, problem.stride, padding, problem.dilation, problem.groups)
-    y.backward(torch.tensor(a.grad_output))
-    theirs = {"forward": y.detach(), "input": x.grad, "weight": w.grad} | ({} if b is None else {"bias": b.grad})
-    for which, wanted in theirs.items():
-        allowed = cases.tolerance(problem, which, "float64", a, wanted.numpy())
-        cases.check(run(slow, problem, which, a), wanted.numpy(), "float64", allowed, which)
+    check_against_pytorch(torch, problem, y, {"input": x, "weight": w, "bias": b})
 
 
-@pytest.mark.parametrize("problem", [p for p in POOLS if p.name != "window-around-the-input"], ids=str)
+@pytest.mark.parametrize("problem", TRANSPOSED, ids=str)
+def test_transposed_convolutions_and_pytorch(torch, problem):
+    a, padding, cut = cases.arrays(problem, "float64"), problem.padding, []
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):  # Padding of pairs is cut off what has none.
+        padding, cut = 0, [-cells for pair in reversed(padding) for cells in pair]
+    x, w = torch.tensor(a.input, requires_grad=True), torch.tensor(a.weight, requires_grad=True)
+    b = None if a.bias is None else torch.tensor(a.bias, requires_grad=True)
+    convolve = getattr(torch.nn.functional, problem.function)
+    y = convolve(x, w, b, problem.stride, padding, problem.output_padding, problem.groups, problem.dilation)
+    y = torch.nn.functional.pad(y, cut) if cut else y
+    check_against_pytorch(torch, problem, y, {"input": x, "weight": w, "bias": b})
+
+
+TORCH_POOLS = [
+    *((problem, kind) for problem in POOLS for kind in ("max", "avg") if kind == "max" or problem.has_average),
+    *((problem, kind) for problem in ADAPTIVE_POOLS for kind in ("max", "avg")),
+]
+TORCH_POOLS = [pair for pair in TORCH_POOLS if pair[0].name != "window-around-the-input"]
+
+
+@pytest.mark.parametrize(("problem", "kind"), TORCH_POOLS, ids=str)
 @pytest.mark.parametrize("special", ["normal", "ties", "nan", "-inf"])
-def test_pools_and_pytorch(torch, problem, special):
+def test_pools_and_pytorch(torch, problem, kind, special):
     array = cases.pool_input(problem, "float64", special)
-    for kind in ("max", "avg") if problem.has_average else ("max",):
-        x = torch.tensor(array, requires_grad=True)
-        options = problem.options(kind)
-        indices = {"return_indices": True} if kind == "max" else {}
-        pool = getattr(torch.nn.functional, problem.function(kind))
-        theirs = pool(x, **options, **indices)
-        ours = slow(problem.function(kind))(array, **options, **indices)
-        theirs, ours = (theirs, ours) if kind == "max" else ((theirs,), (ours,))
-        for wanted, actual in zip(theirs, ours, strict=True):
-            assert np.allclose(actual, wanted.detach().numpy(), rtol=1e-14, atol=1e-14, equal_nan=True), kind
-        dy = cases.numbers(ours[0].shape, "float64", "normal", 1)
-        theirs[0].backward(torch.tensor(dy))
-        dx = slow(f"{problem.function(kind)}_backward")(dy, array, **options)
-        assert np.allclose(dx, x.grad.numpy(), rtol=1e-14, atol=1e-14), kind
+    x = torch.tensor(array, requires_grad=True)
+    options = problem.options(kind)
+    indices = {"return_indices": True} if kind == "max" else {}
+    pool = getattr(torch.nn.functional, problem.function(kind))
+    theirs = pool(x, **options, **indices)
+    ours = slow(problem.function(kind))(array, **options, **indices)
+    theirs, ours = (theirs, ours) if kind == "max" else ((theirs,), (ours,))
+    for wanted, actual in zip(theirs, ours, strict=True):
+        assert np.allclose(actual, wanted.detach().numpy(), rtol=1e-14, atol=1e-14, equal_nan=True)
+    dy = cases.numbers(ours[0].shape, "float64", "normal", 1)
+    theirs[0].backward(torch.tensor(dy))
+    dx = slow(f"{problem.function(kind)}_backward")(dy, array, **options)
+    assert np.allclose(dx, x.grad.numpy(), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("problem", UNPOOLS, ids=str)
+def test_unpooling_and_pytorch(torch, problem):
+    # Of several inputs with one index any may stay in PyTorch; without such the gradients agree too.
+    array, indices = cases.numbers(problem.input_shape, "float64", "normal", 0), cases.places(problem, "distinct")
+    x = torch.tensor(array, requires_grad=True)
+    theirs = getattr(torch.nn.functional, problem.function)(x, torch.tensor(indices), **problem.options)
+    assert np.array_equal(slow(problem.function)(array, indices, **problem.options), theirs.detach().numpy())
+    dy = cases.numbers(theirs.shape, "float64", "normal", 1)
+    theirs.backward(torch.tensor(dy))
+    backward = slow(f"{problem.function}_backward")
+    assert np.array_equal(backward(dy, array, indices, **problem.options), x.grad.numpy())
+
+
+@pytest.mark.parametrize("problem", UNFOLDINGS, ids=str)
+def test_unfold_and_fold_and_pytorch(torch, problem):
+    image = cases.numbers(problem.image_shape, "float64", "integers", 0)
+    columns = cases.numbers(problem.columns_shape, "float64", "integers", 1)
+    x, u = torch.tensor(image, requires_grad=True), torch.tensor(columns, requires_grad=True)
+    size, options = problem.image_shape[-2:], problem.options
+    unfolded, folded = torch.nn.functional.unfold(x, **options), torch.nn.functional.fold(u, size, **options)
+    unfolded.backward(torch.tensor(columns))
+    folded.backward(torch.tensor(image))
+    for ours, theirs in (
+        (slow("unfold")(image, **options), unfolded.detach()),
+        (slow("fold")(columns, size, **options), folded.detach()),
+        (slow("unfold_backward")(columns, image, **options), x.grad),
+        (slow("fold_backward")(image, columns, size, **options), u.grad),
+    ):
+        assert ours.dtype == np.float64 and np.array_equal(ours, theirs.numpy())
