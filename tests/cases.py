@@ -27,7 +27,13 @@ POOL_FUNCTIONS = tuple(f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1
 ADAPTIVE_FUNCTIONS = tuple(f"adaptive_{name}" for name in POOL_FUNCTIONS)
 UNPOOL_FUNCTIONS = tuple(f"max_unpool{n}d" for n in (1, 2, 3))
 UNFOLD_FUNCTIONS = ("unfold", "fold")
-FORWARD_FUNCTIONS = (*CONVOLUTION_FUNCTIONS, *POOL_FUNCTIONS)
+FORWARD_FUNCTIONS = (
+    *CONVOLUTION_FUNCTIONS,
+    *TRANSPOSED_FUNCTIONS,
+    *POOL_FUNCTIONS,
+    *ADAPTIVE_FUNCTIONS,
+    *UNPOOL_FUNCTIONS,
+)
 GRADIENT_FUNCTIONS = (
     *(f"{name}_backward" for name in FORWARD_FUNCTIONS),
     *(f"{name}_{of}" for name in CONVOLUTION_FUNCTIONS for of in ("input", "weight")),

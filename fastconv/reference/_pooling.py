@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from . import _arguments as check
 from ._arguments import Array, Size
-from ._windows import Windows, pool_windows
+from ._windows import Windows, check_plane, pool_stride, pool_windows
 
 # Flat places in the planes of [N, C, *size]
 
@@ -245,10 +245,12 @@ def _adaptive_count(output_size: Any, size: Sequence[int]) -> tuple[int, ...]:
     if len(output_size) != len(size):
         raise ValueError(f"output_size must be one int or {len(size)} of them, got {len(output_size)}")
     may_keep = len(size) > 1
-    return tuple(
+    count = tuple(
         old if new is None and may_keep else check.integer("output_size", new, 1, 2**31 - 1)
         for new, old in zip(output_size, size, strict=True)
     )
+    check_plane(count)
+    return count
 
 
 def _adaptive_windows(size: Sequence[int], count: Sequence[int]) -> Iterator[tuple[Any, Any]]:
@@ -366,28 +368,32 @@ def adaptive_avg_poolnd_backward(
 
 
 def _unpooled_size(
-    size: Sequence[int], kernel_size: Size, stride: Size | None, padding: Size, output_size: Any
+    size: Sequence[int], kernel_size: Size, stride: Size | None, padding: Size, output_size: Any, layout: str
 ) -> tuple[int, ...]:
-    """Return the spatial size whose pool has this `size`: the smallest one, or `output_size` if a stride from it.
+    """Return the spatial size whose pool has this `size`: the smallest one, or `output_size` if near enough.
 
-    As in PyTorch `output_size` may also be a whole shape, whose first two entries have no say.
+    As in PyTorch `output_size` may also be a whole shape, in the layout; its batch and its channels have no say.
     """
     dimensions = len(size)
     kernel = check.per_dimension("kernel_size", kernel_size, dimensions, 1)
-    stride = kernel if stride is None else check.per_dimension("stride", stride, dimensions, 1)
+    stride = pool_stride(stride, kernel)
     padding = check.per_dimension("padding", padding, dimensions, 0)
     default = [(n - 1) * step + k - 2 * p for n, step, k, p in zip(size, stride, kernel, padding, strict=True)]
     if output_size is None:
         if min(default) < 1:
             raise ValueError(f"padding must leave an output of at least 1 in each dimension, got {padding}: {default}")
+        check_plane(default)
         return tuple(default)
     if not check.is_sequence(output_size):
         raise TypeError(f"output_size must be a tuple, got {type(output_size).__name__}")
     if len(output_size) not in (dimensions, dimensions + 2):
         raise ValueError(f"output_size must have {dimensions} or {dimensions + 2} entries, got {len(output_size)}")
-    wanted = tuple(check.integer("output_size", n, 1, 2**31 - 1) for n in output_size[-dimensions:])
+    if len(output_size) > dimensions:
+        output_size = output_size[1:-1] if layout == "channels_last" else output_size[2:]
+    wanted = tuple(check.integer("output_size", n, 1) for n in output_size)
     if any(abs(n - d) >= step for n, d, step in zip(wanted, default, stride, strict=True)):
         raise ValueError(f"output_size must be less than a stride {stride} from {default}, got {wanted}")
+    check_plane(wanted)
     return wanted
 
 
@@ -408,7 +414,7 @@ def max_unpoolnd(
     input = check.array("input", input)
     dtype = check.promoted(input, integers=False)
     x, batched = check.channels_first(input, dimensions, layout)
-    size = _unpooled_size(x.shape[2:], kernel_size, stride, padding, output_size)
+    size = _unpooled_size(x.shape[2:], kernel_size, stride, padding, output_size, layout)
     indices = _places(indices, input.shape, prod(size), 0)
     numbers, index = _flat(x), _flat(check.channels_first(indices, dimensions, layout)[0].astype(np.int64))
     y = np.zeros((*x.shape[:2], prod(size)))
@@ -441,7 +447,7 @@ def max_unpoolnd_backward(
     dtype = check.promoted(grad_output, input, integers=False)
     dy, _ = check.channels_first(grad_output, dimensions, layout)
     x, batched = check.channels_first(input, dimensions, layout)
-    size = _unpooled_size(x.shape[2:], kernel_size, stride, padding, output_size)
+    size = _unpooled_size(x.shape[2:], kernel_size, stride, padding, output_size, layout)
     check.check_gradient(grad_output, dy, (*x.shape[:2], *size), batched)
     indices = _places(indices, input.shape, prod(size), 0)
     index, dy = _flat(check.channels_first(indices, dimensions, layout)[0].astype(np.int64)), _flat(dy)

@@ -42,7 +42,8 @@ class Windows:
         return padded[..., *inside]
 
 
-def _check_plane(padded: Iterable[int]) -> None:
+def check_plane(padded: Iterable[int]) -> None:
+    """Check that a plane, with its padding, is no larger than all memory can be."""
     if prod(padded) > 2**56:
         raise ValueError("a padded plane must have at most 2**56 numbers")
 
@@ -78,7 +79,7 @@ def convolution_windows(
     else:
         pairs = _paddings(padding, dimensions)
     before, after = zip(*pairs, strict=True)
-    _check_plane(s + b + a for s, b, a in zip(size, before, after, strict=True))
+    check_plane(s + b + a for s, b, a in zip(size, before, after, strict=True))
     room = [s + b + a - r - 1 for s, b, a, r in zip(size, before, after, reach, strict=True)]
     if min(room) < 0:
         raise ValueError(f"kernel {tuple(kernel)}, dilation {dilation}, is larger than the padded input {tuple(size)}")
@@ -105,8 +106,14 @@ def transposed_windows(
     inside = tuple(w - b - a for w, b, a in zip(whole, before, after, strict=True))
     if min(inside) < 1:
         raise ValueError(f"padding must leave an output of at least 1 in each dimension, got {padding}: {inside}")
-    _check_plane(whole)
+    check_plane(whole)
     return Windows(inside, tuple(kernel), stride, dilation, before, after, tuple(size))
+
+
+def pool_stride(stride: Size | None, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a pool's stride: its kernel where there is none, which, as in PyTorch, an empty tuple says too."""
+    without = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    return kernel if without else per_dimension("stride", stride, len(kernel), 1)
 
 
 def pool_windows(
@@ -118,14 +125,12 @@ def pool_windows(
     """
     dimensions = len(size)
     kernel, ceil_mode = per_dimension("kernel_size", kernel_size, dimensions, 1), flag("ceil_mode", ceil_mode)
-    if isinstance(stride, (tuple, list)) and not stride:
-        stride = None  # As in PyTorch.
-    stride = kernel if stride is None else per_dimension("stride", stride, dimensions, 1)
+    stride = pool_stride(stride, kernel)
     before = per_dimension("padding", padding, dimensions, 0)
     dilation = per_dimension("dilation", dilation, dimensions, 1)
     if any(p > k // 2 for p, k in zip(before, kernel, strict=True)):
         raise ValueError(f"padding must be at most half of kernel_size {kernel}, got {before}")
-    _check_plane(s + 2 * p for s, p in zip(size, before, strict=True))
+    check_plane(s + 2 * p for s, p in zip(size, before, strict=True))
     count, after = [], []
     for s, k, step, d, p in zip(size, kernel, stride, dilation, before, strict=True):
         reach = d * (k - 1)
