@@ -7,13 +7,26 @@ import re
 import cases
 import numpy as np
 import pytest
-from cases import ALGORITHMS, CONVOLUTIONS, DTYPES, ISAS, LAYERS, LAYOUTS, PASSES, TILED_CONVOLUTIONS, fast, run
+from cases import (
+    ALGORITHMS,
+    CONVOLUTIONS,
+    DTYPES,
+    EVERY_CONVOLUTION,
+    EVERY_LAYER,
+    ISAS,
+    LAYOUTS,
+    PASSES,
+    TILED_CONVOLUTIONS,
+    TRANSPOSED,
+    fast,
+    run,
+)
 from hypothesis import given, settings
 
 import fastconv as fc
 from fastconv import runtime
 
-by_problem = pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
+by_problem = pytest.mark.parametrize("problem", EVERY_CONVOLUTION, ids=str)
 by_pass = pytest.mark.parametrize("which", PASSES)
 by_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -62,7 +75,7 @@ def test_around_the_tiles(isa, axis, which, algorithm):
                 compare(problem, which, algorithm, dtype, layout, "integers")
 
 
-@pytest.mark.parametrize("problem", LAYERS, ids=str)
+@pytest.mark.parametrize("problem", EVERY_LAYER, ids=str)
 @by_pass
 @by_algorithm
 def test_layers(isa, problem, which, algorithm):
@@ -72,9 +85,10 @@ def test_layers(isa, problem, which, algorithm):
 
 @by_pass
 @by_dtype
-def test_drawn_problems(which, dtype):
+@pytest.mark.parametrize("drawn", cases.DRAWN_CONVOLUTIONS)
+def test_drawn_problems(drawn, which, dtype):
     @settings(max_examples=60, deadline=None, derandomize=True)
-    @given(cases.convolutions())
+    @given(drawn())
     def every_way(problem):
         for isa in ISAS:
             with runtime.forced_isa(isa):
@@ -110,7 +124,7 @@ def test_all_gradients_at_once_are_those_alone(problem, algorithm):
         assert cases.identical(gradient, run(fast, problem, which, a, algorithm=algorithm)), which
 
 
-@by_problem
+@pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
 @by_algorithm
 def test_torch_named_gradients(problem, algorithm):
     a, n = cases.arrays(problem, "float32"), problem.dimensions
@@ -142,7 +156,7 @@ def test_activations(isa, problem, algorithm):
                 cases.check(actual, wanted, dtype, allowed, f"{activation} {dtype} {layout}")
 
 
-@by_problem
+@pytest.mark.parametrize("problem", [*CONVOLUTIONS, *TRANSPOSED], ids=str)
 @by_algorithm
 def test_packed_weight(isa, problem, algorithm):
     for dtype in DTYPES:
@@ -157,14 +171,15 @@ def test_packed_weight(isa, problem, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", fc.algorithms())
-def test_no_algorithm_only_refuses(algorithm):
+@pytest.mark.parametrize("problems", [CONVOLUTIONS, TRANSPOSED], ids=["conv", "conv_transpose"])
+def test_no_algorithm_only_refuses(algorithm, problems):
     # Otherwise all the tests above could pass on refusals.
     for layout in LAYOUTS:
-        answers = [problem.refusal(algorithm, which, "float32", layout) for problem in CONVOLUTIONS for which in PASSES]
+        answers = [problem.refusal(algorithm, which, "float32", layout) for problem in problems for which in PASSES]
         assert None in answers
 
 
 def test_direct_refuses_nothing():
-    for problem in CONVOLUTIONS:
+    for problem in EVERY_CONVOLUTION:
         for which in PASSES:
             assert problem.refusal("direct", which, "float32", "channels_first") is None
