@@ -28,11 +28,11 @@ ADAPTIVE_FUNCTIONS = tuple(f"adaptive_{name}" for name in POOL_FUNCTIONS)
 UNPOOL_FUNCTIONS = tuple(f"max_unpool{n}d" for n in (1, 2, 3))
 UNFOLD_FUNCTIONS = ("unfold", "fold")
 FORWARD_FUNCTIONS = (
-    *CONVOLUTION_FUNCTIONS,
-    *TRANSPOSED_FUNCTIONS,
+    *WEIGHTED_FUNCTIONS,
     *POOL_FUNCTIONS,
     *ADAPTIVE_FUNCTIONS,
     *UNPOOL_FUNCTIONS,
+    *UNFOLD_FUNCTIONS,
 )
 GRADIENT_FUNCTIONS = (
     *(f"{name}_backward" for name in FORWARD_FUNCTIONS),
@@ -243,6 +243,10 @@ class Pool:
     def function(self, kind: str) -> str:
         return f"{kind}_pool{self.dimensions}d"
 
+    def terms(self) -> int:
+        """Return how many cells a window has, and so how many windows a cell can lie in, at most."""
+        return math.prod(np.broadcast_to(self.kernel_size, self.dimensions).tolist())
+
     def options(self, kind: str) -> dict[str, Any]:
         options = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
         options["ceil_mode"] = self.ceil_mode
@@ -265,11 +269,22 @@ class AdaptivePool:
     batched: bool = True
 
     def __str__(self) -> str:
-        return f"{self.dimensions}d-{self.name}"
+        return f"adaptive-{self.dimensions}d-{self.name}"
 
     @property
     def dimensions(self) -> int:
         return len(self.input_shape) - 1 - self.batched
+
+    @property
+    def has_average(self) -> bool:
+        return True
+
+    def terms(self) -> int:
+        """Return how many cells a window has, or how many windows a cell lies in, at most."""
+        size = self.input_shape[-self.dimensions :]
+        wishes = self.output_size if isinstance(self.output_size, (tuple, list)) else [self.output_size] * len(size)
+        axes = [(old, old if new is None else new) for old, new in zip(size, wishes, strict=True)]
+        return math.prod(max(-(-old // new), -(-new // old)) + 1 for old, new in axes)
 
     def function(self, kind: str) -> str:
         return f"adaptive_{kind}_pool{self.dimensions}d"
@@ -301,15 +316,16 @@ class Unpool:
     def function(self) -> str:
         return f"max_unpool{self.dimensions}d"
 
-    @property
-    def options(self) -> dict[str, Any]:
-        options = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
-        return options | {"output_size": self.output_size}
+    def options(self, layout: str = "channels_first") -> dict[str, Any]:
+        size = self.output_size
+        if size is not None and len(size) > self.dimensions and layout == "channels_last":
+            size = (size[0], *size[2:], size[1])  # A whole shape.
+        return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding, "output_size": size}
 
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
         nowhere = np.zeros(self.input_shape, np.int8)
-        return slow(self.function)(nowhere.astype(np.float16), nowhere, **self.options).shape
+        return slow(self.function)(nowhere.astype(np.float16), nowhere, **self.options()).shape
 
     @property
     def plane(self) -> int:

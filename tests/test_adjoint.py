@@ -1,7 +1,7 @@
-"""A convolution is linear in the input and in the weight, and its gradients are the adjoints.
+"""Every function is linear, or almost everywhere so, and its gradients are the adjoints.
 
 <dy, conv(x, w)> = <dx, x> = <dw, w> for any dy, x and w, without a reference between: this also holds the gradients to
-fastconv's own forward pass.
+fastconv's own forward pass. So do finite differences, which need no linearity.
 """
 
 import functools
@@ -9,7 +9,20 @@ import functools
 import cases
 import numpy as np
 import pytest
-from cases import ALGORITHMS, EVERY_CONVOLUTION, LAYOUTS, POOLS, fast, run, slow
+from calls import arguments_of
+from cases import (
+    ADAPTIVE_POOLS,
+    ALGORITHMS,
+    EVERY_CONVOLUTION,
+    FORWARD_FUNCTIONS,
+    LAYOUTS,
+    POOLS,
+    UNFOLDINGS,
+    UNPOOLS,
+    fast,
+    run,
+    slow,
+)
 from hypothesis import given, settings
 
 
@@ -81,7 +94,7 @@ def test_bias(problem):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("problem", POOLS, ids=str)
+@pytest.mark.parametrize("problem", [*POOLS, *ADAPTIVE_POOLS], ids=str)
 def test_pools(isa, problem, layout):
     n = problem.dimensions
     x = cases.to_layout(cases.numbers(problem.input_shape, "float64", "normal", 0), layout, n)
@@ -95,3 +108,44 @@ def test_pools(isa, problem, layout):
         size = inner(np.abs(dy), np.abs(y)) + inner(np.abs(dx), np.abs(x))
         allowed = 2 * float(np.finfo(np.float64).eps) * (x.size + 10) * size
         assert abs(inner(dx, x) - inner(dy, y)) <= allowed, kind
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("problem", UNPOOLS, ids=str)
+def test_unpooling(isa, problem, layout):
+    n, options = problem.dimensions, {"layout": layout, **problem.options(layout)}
+    x = cases.to_layout(cases.numbers(problem.input_shape, "float64", "integers", 0), layout, n)
+    indices = cases.to_layout(cases.places(problem, "distinct"), layout, n)
+    y = fast(problem.function)(x, indices, **options)
+    dy = cases.numbers(y.shape, "float64", "integers", 1)
+    dx = fast(f"{problem.function}_backward")(dy, x, indices, **options)
+    assert inner(dx, x) == inner(dy, y)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("problem", UNFOLDINGS, ids=str)
+def test_unfold_and_fold(isa, problem, layout):
+    image = cases.to_layout(cases.numbers(problem.image_shape, "float64", "integers", 0), layout, 2)
+    columns = cases.to_layout(cases.numbers(problem.columns_shape, "float64", "integers", 1), layout, 1)
+    size, options = problem.image_shape[-2:], {"layout": layout, **problem.options}
+    wanted = inner(columns, fast("unfold")(image, **options))
+    assert inner(fast("fold")(columns, size, **options), image) == wanted
+    assert inner(fast("unfold_backward")(columns, image, **options), image) == wanted
+    assert inner(fast("fold_backward")(image, columns, size, **options), columns) == wanted
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", FORWARD_FUNCTIONS)
+def test_finite_differences(name, layout):
+    a = arguments_of(name, layout, "float64")
+    changing = [key for key in ("input", "weight", "bias") if key in a]
+    a |= {key: cases.numbers(a[key].shape, "float64", "normal", key) for key in changing}
+    dy = cases.numbers(fast(name)(**a).shape, "float64", "normal", "dy")
+    gradients = fast(f"{name}_backward")(grad_output=dy, **a)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    step = 2.0**-20  # Far less than what lies between two of the numbers that a maximum is taken of.
+    for key, gradient in zip(changing, gradients, strict=True):
+        way = cases.numbers(a[key].shape, "float64", "normal", f"way of {key}")
+        ends = (inner(dy, fast(name)(**a | {key: a[key] + sign * step * way})) for sign in (1, -1))
+        slope = np.subtract(*ends) / (2 * step)
+        assert abs(slope - inner(gradient, way)) <= 1e-7 * inner(np.abs(gradient), np.abs(way)), key

@@ -56,12 +56,11 @@ def test_problems(isa, problem, which, algorithm):
 
 
 @by_problem
-@by_pass
 @by_algorithm
-def test_integers_are_exact(isa, problem, which, algorithm):
+def test_integers_are_exact(isa, problem, algorithm):
     # Sums of small integers have no rounding in any order: an equality, which finds the one wrong cell of an edge that
     # a tolerance may hide. float16 would round the largest of them.
-    for layout in LAYOUTS:
+    for which, layout in itertools.product(PASSES, LAYOUTS):
         compare(problem, which, algorithm, "float32", layout, "integers")
 
 
@@ -156,7 +155,7 @@ def test_activations(isa, problem, algorithm):
                 cases.check(actual, wanted, dtype, allowed, f"{activation} {dtype} {layout}")
 
 
-@pytest.mark.parametrize("problem", [*CONVOLUTIONS, *TRANSPOSED], ids=str)
+@by_problem
 @by_algorithm
 def test_packed_weight(isa, problem, algorithm):
     for dtype in DTYPES:

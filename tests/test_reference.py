@@ -707,12 +707,12 @@ def test_unpooling_and_pytorch(torch, problem):
     # Of several inputs with one index any may stay in PyTorch; without such the gradients agree too.
     array, indices = cases.numbers(problem.input_shape, "float64", "normal", 0), cases.places(problem, "distinct")
     x = torch.tensor(array, requires_grad=True)
-    theirs = getattr(torch.nn.functional, problem.function)(x, torch.tensor(indices), **problem.options)
-    assert np.array_equal(slow(problem.function)(array, indices, **problem.options), theirs.detach().numpy())
+    theirs = getattr(torch.nn.functional, problem.function)(x, torch.tensor(indices), **problem.options())
+    assert np.array_equal(slow(problem.function)(array, indices, **problem.options()), theirs.detach().numpy())
     dy = cases.numbers(theirs.shape, "float64", "normal", 1)
     theirs.backward(torch.tensor(dy))
     backward = slow(f"{problem.function}_backward")
-    assert np.array_equal(backward(dy, array, indices, **problem.options), x.grad.numpy())
+    assert np.array_equal(backward(dy, array, indices, **problem.options()), x.grad.numpy())
 
 
 @pytest.mark.parametrize("problem", UNFOLDINGS, ids=str)
