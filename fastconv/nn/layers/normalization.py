@@ -14,6 +14,8 @@ from .. import _checks
 from .._checks import Array
 from .base import Layer, contiguous
 
+_RUNNING = "running_mean", "running_var"
+
 
 class _BatchNorm(Layer):
     """What BatchNorm1d, BatchNorm2d and BatchNorm3d share."""
@@ -59,17 +61,15 @@ class _BatchNorm(Layer):
         values = x.size // self.num_features
         if batch_statistics and values == 1:
             raise ValueError(f"x must have more than one value a channel in training, got the shape {x.shape}")
-        if batch_statistics:
-            mean, variance = np.empty(self.num_features), np.empty(self.num_features)
-        else:
-            mean, variance = (self._vector(self.buffers, name, np.float64) for name in ("running_mean", "running_var"))
+        running = tuple(self._vector(self.buffers, name, np.float64) for name in _RUNNING if name in self.buffers)
+        mean, variance = (np.empty(self.num_features) for _ in _RUNNING) if batch_statistics else running
         weight, bias = (self._parameter(name, dtype) for name in ("weight", "bias"))
         y = empty(x.shape, dtype)
         if x.size:
             grid = len(x), self.num_features, values // len(x)
             _core.batch_norm(x.reshape(grid), weight, bias, mean, variance, y.reshape(grid), self.eps, batch_statistics)
         if self.training and self.track_running_stats:
-            self._track(mean, variance, values)
+            self._track(running, (mean, variance), values)
         self.keep(x, mean, variance, batch_statistics)
         return y
 
@@ -111,16 +111,15 @@ class _BatchNorm(Layer):
         _checks.same_shape(vector, (self.num_features,), name)
         return vector
 
-    def _track(self, mean: Array, variance: Array, values: int) -> None:
-        """Move the running statistics towards those of a batch: their mean over the batches without a momentum."""
+    def _track(self, running: tuple[Array, ...], batch: tuple[Array, Array], values: int) -> None:
+        """Move the running statistics towards those of a batch, to the mean over all batches without a momentum."""
         batches = self.buffers["num_batches_tracked"] + 1
         share = 1 / float(batches) if self.momentum is None else self.momentum
         if values:
+            unbiased = 1.0, values / (values - 1)
             with np.errstate(all="ignore"):  # a batch may be infinite
-                unbiased = variance * (values / (values - 1))
-                for name, batch in ("running_mean", mean), ("running_var", unbiased):
-                    kept = self._vector(self.buffers, name, np.float64)
-                    self.buffers[name][...] = share * batch + (1 - share) * kept
+                for name, old, new, factor in zip(_RUNNING, running, batch, unbiased, strict=True):
+                    self.buffers[name][...] = share * factor * new + (1 - share) * old
         self.buffers["num_batches_tracked"][...] = batches
 
     def _arguments(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core
-from fastconv._validate import empty
+from fastconv._validate import check_size, empty
 
 from .. import _checks
 from .._checks import Array
@@ -136,6 +136,7 @@ class Upsample(Layer):
         if self.mode == "nearest" and dimensions == 2:  # where PyTorch takes the sizes' ratio if it is 1 or 2
             axes = zip(in_size, out_size, scales, strict=True)
             scales = tuple(None if out in (size, 2 * size) else scale for size, out, scale in axes)
+        check_size(out_size, "size" if self.scale_factor is None else "scale_factor")
         corners = bool(self.align_corners)
         return [_table(self.mode, *axis, corners, dtype) for axis in zip(in_size, out_size, scales, strict=True)]
 
