@@ -168,9 +168,10 @@ def forward(
     out: Any,
     algorithm: Any,
     activation: Any,
-    output_padding: Any = None,
+    transposed: bool = False,
+    output_padding: Any = 0,
 ) -> Array:
-    """The forward pass of a convolution, or, with an output_padding, of a transposed one.
+    """The forward pass of a convolution, or of a transposed one.
 
     A transposed convolution is the input gradient of the convolution that leads from its output to its input.
     """
@@ -193,7 +194,7 @@ def forward(
     shape = x.shape
     plain = len(shape) == dimensions + 2 and 0 not in shape  # nothing to check
     batched_shape = shape if plain else check.batched(shape, dimensions, "input", channels_last)
-    if output_padding is None:
+    if not transposed:
         geometry, out_shape = geometry_of(batched_shape, w.shape, stride, padding, dilation, groups, channels_last)
         which, out_channels, of_input, of_output = FORWARD, w.shape[0], batched_shape, out_shape
     else:

@@ -79,9 +79,10 @@ def backward(
     algorithm: Any,
     out: Any,
     needs: Any,
-    output_padding: Any = None,
+    transposed: bool = False,
+    output_padding: Any = 0,
 ) -> Gradients:
-    """The gradients of a convolution, or, with an output_padding, of a transposed one.
+    """The gradients of a convolution, or of a transposed one.
 
     A transposed convolution is the input gradient of a convolution from its output to its input: its own gradients are
     that convolution's forward pass and its weight gradient.
@@ -91,7 +92,6 @@ def backward(
     dtype = check.common_dtype((("grad_output", dy), ("input", x), ("weight", w), ("bias", b)))
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
     shape = check.batched(x.shape, dimensions, "input", channels_last)
-    transposed = output_padding is not None
     if transposed:
         geometry, out_shape = transposed_geometry_of(
             shape, w.shape, stride, padding, output_padding, dilation, groups, channels_last

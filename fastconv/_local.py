@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import _core
 from . import _validate as check
 from ._convolution import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Geometry, PackedWeight
@@ -169,7 +171,7 @@ def _bias_gradient(problem: Problem, dy: Array, result: Array) -> None:
     else:
         sums[...] = 0
     if sums is not result:
-        result[...] = sums.transpose(2, 0, 1)
+        np.asarray(result)[...] = sums.transpose(2, 0, 1)  # whatever a subclass makes of an assignment
 
 
 def backward(

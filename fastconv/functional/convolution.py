@@ -205,7 +205,20 @@ def conv_transpose1d(
     array([[  1.,  12., 120., 200.]])
     """
     return forward(
-        1, input, weight, bias, stride, padding, dilation, groups, layout, out, algorithm, activation, output_padding
+        1,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        layout,
+        out,
+        algorithm,
+        activation,
+        True,
+        output_padding,
     )
 
 
@@ -285,7 +298,20 @@ def conv_transpose2d(
              [3., 3., 4., 4.]]]])
     """
     return forward(
-        2, input, weight, bias, stride, padding, dilation, groups, layout, out, algorithm, activation, output_padding
+        2,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        layout,
+        out,
+        algorithm,
+        activation,
+        True,
+        output_padding,
     )
 
 
@@ -332,7 +358,20 @@ def conv_transpose3d(
     array([1., 1., 1., 1., 1., 1., 1., 1.])
     """
     return forward(
-        3, input, weight, bias, stride, padding, dilation, groups, layout, out, algorithm, activation, output_padding
+        3,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        layout,
+        out,
+        algorithm,
+        activation,
+        True,
+        output_padding,
     )
 
 

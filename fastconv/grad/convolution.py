@@ -484,6 +484,7 @@ def conv_transpose1d_backward(
         algorithm,
         out,
         needs,
+        True,
         output_padding,
     )
 
@@ -552,6 +553,7 @@ def conv_transpose2d_backward(
         algorithm,
         out,
         needs,
+        True,
         output_padding,
     )
 
@@ -620,6 +622,7 @@ def conv_transpose3d_backward(
         algorithm,
         out,
         needs,
+        True,
         output_padding,
     )
 
