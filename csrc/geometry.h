@@ -36,6 +36,24 @@ typedef struct {
 } fc_run;
 enum { FC_RUN_OUTPUTS = 64 }; /* outputs packed at once; a row of the grid makes at most three runs */
 
+/* The window of output o of a pool along dimension d, [*first, *last) inside the input, and what it counts in the divisor:
+ * PyTorch's rules. */
+static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *first, int64_t *last, double *count)
+{
+    const int64_t size = p->in_size[d], begin = o * p->stride[d] - p->padding[d], end = begin + p->kernel[d];
+    if (p->adaptive) {
+        *first = o * size / p->out_size[d];
+        *last = fc_divide_up((o + 1) * size, p->out_size[d]);
+    } else {
+        *first = fc_smaller(fc_larger(begin, 0), size);
+        *last = fc_larger(*first, fc_smaller(end, size));
+    }
+    if (p->divisor)
+        *count = d == 0 ? (double)p->divisor : 1;
+    else
+        *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
+}
+
 /* Taps [*first, *last) of dimension d that read inside the input from a window that begins at `origin`. */
 static inline void fc_pool_taps(const fc_pool *p, int d, int64_t origin, int64_t *first, int64_t *last)
 {

@@ -30,62 +30,73 @@ static int useful_threads(const fc_pool *p, int threads)
     return elements < SERIAL_ELEMENTS || fc_after_fork() ? 1 : threads;
 }
 
-/* The window of an output along a dimension, and what it counts in the divisor: PyTorch's rules. */
-static void find_window(const fc_pool *p, int d, int64_t o, int64_t *first, int64_t *last, double *count)
+/* How the averages of a row are made, and the room that it takes. */
+static void plan_averages(pool_job *job)
 {
-    const int64_t size = p->in_size[d], begin = o * p->stride[d] - p->padding[d], end = begin + p->kernel[d];
-    if (p->adaptive) {
-        *first = o * size / p->out_size[d];
-        *last = fc_divide_up((o + 1) * size, p->out_size[d]);
-    } else {
-        *first = fc_smaller(fc_larger(begin, 0), size);
-        *last = fc_larger(*first, fc_smaller(end, size));
-    }
-    if (p->divisor)
-        *count = d == 0 ? (double)p->divisor : 1;
+    enum { STRETCH = 1024, WIDE = 64 };
+    const fc_pool *p = job->problem;
+    fc_pool_windows *w = &job->windows;
+    const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
+    const int64_t window = p->adaptive ? step + 1 : fc_smaller(p->kernel[2], p->in_size[2]);
+    if (!p->adaptive && step <= 2 && p->kernel[2] <= p->in_size[2])
+        w->way = FC_SLIDING;
     else
-        *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
+        w->way = window < WIDE && step <= 2 * window ? FC_CLOSE : FC_APART;
+    w->vector = VECTOR;
+    w->stretch = fc_round_up(fc_smaller(width, STRETCH), VECTOR);
+    w->line = w->way == FC_APART ? 0 : (w->stretch + VECTOR) * step + window + VECTOR;
+    w->margin = w->way == FC_SLIDING ? window - 1 : 0;
+    /* windows and divisors; the line; shares between their margins */
+    const int64_t cells = 2 * w->stretch + (w->stretch + VECTOR) + w->line + 2 * w->margin + w->stretch + VECTOR;
+    job->room_bytes = (size_t)fc_round_up(fc_larger(cells, CHANNEL_BLOCK) * 8, 128);
 }
-
-static int64_t outputs_along_all(const fc_pool *p) { return p->out_size[0] + p->out_size[1] + p->out_size[2]; }
 
 static pool_job make_job(const fc_pool *p)
 {
-    pool_job job = {.problem = p, .kernels = fc_isa_chosen()->kernels[p->dtype]};
-    const int64_t plane = fc_volume(p->in_size) + fc_volume(p->out_size), width = p->out_size[2], in_width = p->in_size[2];
+    pool_job job = {.problem = p, .kernels = fc_isa_chosen()->kernels[p->dtype], .windows = {.problem = p}};
+    const int64_t plane = fc_volume(p->in_size) + fc_volume(p->out_size);
     const int64_t together = p->layout == FC_CHANNELS_FIRST ? fc_larger(1, TASK_ELEMENTS / plane) : CHANNEL_BLOCK;
     job.blocks = fc_divide_up(p->channels, together);
-    fc_pool_windows *w = &job.windows;
-    w->problem = p;
-    if (p->kind == FC_AVERAGE_POOL) {
-        w->sliding = !p->adaptive && p->stride[2] <= 2 && p->kernel[2] <= in_width;
-        w->padding = w->sliding ? p->padding[2] : 0;
-        w->line = fc_round_up(fc_larger(w->padding + in_width, 2 * width + (w->sliding ? p->kernel[2] : 0)), VECTOR) + 2 * VECTOR;
-        w->row = fc_round_up(width, VECTOR) + VECTOR;
-        w->margin = w->sliding ? p->kernel[2] - 1 : 0;
-        w->span = fc_round_up(fc_larger(fc_larger(width, CHANNEL_BLOCK), w->padding + in_width), VECTOR) + 2 * VECTOR;
-        job.room_bytes = (size_t)fc_round_up((w->line + w->row + w->margin + w->span) * 8, 128);
-    } else {
-        const int64_t cells = width * fc_cell_pitch(p->layout, p->channels) + (p->adaptive ? in_width : 0);
-        job.room_bytes = 2 * (size_t)fc_round_up(cells * 8, 128); /* values, then places of 8 bytes */
-    }
-    if (p->kind == FC_AVERAGE_POOL || p->adaptive)
-        job.table_bytes = (size_t)fc_round_up(3 * outputs_along_all(p) * 8, 128);
+    if (p->kind == FC_AVERAGE_POOL)
+        plan_averages(&job);
     return job;
+}
+
+/* A maximum's: a row of inputs, where rows are folded, and of outputs, where the winners are looked for again; values, then
+ * places, of 8 bytes each. */
+static size_t maxima_bytes(const fc_pool *p, int again)
+{
+    const int64_t outputs = again ? p->out_size[2] * fc_cell_pitch(p->layout, p->channels) : 0;
+    const int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
+    return 2 * (size_t)fc_round_up((outputs + inputs) * 8, 128);
+}
+
+/* A table for each dimension whose windows are asked for again and again. */
+static int has_table(const fc_pool *p, int d)
+{
+    if (p->kind == FC_MAX_POOL)
+        return p->adaptive;
+    return d < 2 || p->layout == FC_CHANNELS_LAST || p->out_size[d] == 1;
 }
 
 static fc_status prepare(pool_job *job, int threads)
 {
     const fc_pool *p = job->problem;
-    if (!(job->memory = fc_acquire(job->table_bytes + job->room_bytes * (size_t)threads)))
+    for (int d = 0; d < 3; d++)
+        job->table_bytes += has_table(p, d) ? (size_t)(3 * p->out_size[d]) * 8 : 0;
+    job->table_bytes = (size_t)fc_round_up((int64_t)job->table_bytes, 128);
+    const size_t bytes = job->table_bytes + job->room_bytes * (size_t)threads;
+    if (bytes && !(job->memory = fc_acquire(bytes)))
         return FC_NO_MEMORY;
     job->rooms = job->memory + job->table_bytes;
     int64_t *table = (int64_t *)job->memory;
-    for (int d = 0; job->table_bytes && d < 3; d++) {
+    for (int d = 0; d < 3; d++) {
         int64_t *first = table, *last = first + p->out_size[d];
         double *count = (double *)(last + p->out_size[d]);
+        if (!has_table(p, d))
+            continue;
         for (int64_t o = 0; o < p->out_size[d]; o++)
-            find_window(p, d, o, &first[o], &last[o], &count[o]);
+            fc_pool_window(p, d, o, &first[o], &last[o], &count[o]);
         job->windows.first[d] = first;
         job->windows.last[d] = last;
         job->windows.count[d] = count;
@@ -120,6 +131,8 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
     job.input = input;
     job.target = output;
     job.winners = indices;
+    if (problem->kind == FC_MAX_POOL)
+        job.room_bytes = maxima_bytes(problem, 0);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, forward_task, &job);
@@ -151,6 +164,8 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
     job.input = input;
     job.indices = indices;
     job.target = grad_input;
+    if (problem->kind == FC_MAX_POOL && !indices)
+        job.room_bytes = maxima_bytes(problem, 1);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, backward_task, &job);

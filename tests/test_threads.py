@@ -310,8 +310,8 @@ LONG = {
     "conv2d_weight": partial(grad.conv2d_weight, X, (16, 16, 5, 5), X, padding=2, algorithm="direct"),
     "max_pool2d": partial(fc.max_pool2d, X, 31, 1, 15),
     "max_pool2d_backward": partial(grad.max_pool2d_backward, X, X, 31, 1, 15),
-    "avg_pool2d": partial(fc.avg_pool2d, X, 31, 1, 15),
-    "avg_pool2d_backward": partial(grad.avg_pool2d_backward, X, X, 31, 1, 15),
+    "avg_pool2d": partial(fc.avg_pool2d, np.tile(X, (64, 1, 1, 1)), 31, 1, 15),
+    "avg_pool2d_backward": partial(grad.avg_pool2d_backward, *[np.tile(X, (64, 1, 1, 1))] * 2, 31, 1, 15),
 }
 
 

@@ -69,15 +69,20 @@ typedef struct {
     double low, high;
 } fc_correlation;
 
+/* How averages of channels first go along a row: windows that slide by one or two elements, others that lie close to each
+ * other, and windows that are wide or apart. */
+typedef enum { FC_SLIDING, FC_CLOSE, FC_APART } fc_average_way;
+
 /* A pool, and the windows of its outputs along each dimension: the elements [first, last) inside the input, and the factor
- * of the divisor.  For averages of channels first, the room of a thread: a line that begins with `padding` zeros, a row of
- * divisors, and a row of shares of `span` elements behind a `margin` of zeros. */
+ * of the divisor; along a row only for channels last and for maxima.  For averages of channels first a stretch of a row of
+ * outputs at a time, in the room of a thread: their windows, their divisors, a line of inputs and, with a `margin` of zeros on
+ * both sides, their shares, each with a vector's end. */
 typedef struct {
     const fc_pool *problem;
     const int64_t *first[3], *last[3];
     const double *count[3];
-    int sliding; /* by one element or two */
-    int64_t padding, line, row, margin, span;
+    fc_average_way way;
+    int64_t stretch, line, margin, vector;
 } fc_pool_windows;
 
 /* Batch normalisation: a part of the batch.  Of one channel, rows of `count` elements; or, where `separate`, of `channels`
