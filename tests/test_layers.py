@@ -444,7 +444,8 @@ BAD_INPUTS = [
     (nn.Upsample((2, 3)), (1, 1, 4), r"size must have one number a spatial dimension of x, 1, got \(2, 3\)"),
     (nn.Upsample(scale_factor=(2, 3)), (1, 1, 4), "scale_factor must have one number a spatial dimension"),
     (nn.Upsample(scale_factor=0.1), (1, 1, 4), r"scale_factor must leave at least one element, got 0.1 of \(4,\)"),
-    (nn.Upsample(2**62), (1, 1, 4, 4), "expected a product of sizes that fits"),
+    (nn.Upsample(2**62), (1, 1, 4, 4), "size: expected a product of sizes that fits"),
+    (nn.Upsample(scale_factor=1e308), (1, 1, 99), "scale_factor: expected a product of sizes that fits"),
     (nn.Flatten(2, 1), (3, 3, 3), "x must have the dimensions start_dim=2 to end_dim=1"),
 ]  # fmt: skip
 

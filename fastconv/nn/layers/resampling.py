@@ -128,7 +128,8 @@ class Upsample(Layer):
             out_size = _for_each(self.size, dimensions, "size")
         else:
             factors = _for_each(self.scale_factor, dimensions, "scale_factor")
-            out_size = tuple(math.floor(size * factor) for size, factor in zip(in_size, factors, strict=True))
+            products = (size * factor for size, factor in zip(in_size, factors, strict=True))
+            out_size = tuple(math.floor(min(product, 2.0**63)) for product in products)  # infinity has no floor
             if 0 in out_size:
                 raise ValueError(f"scale_factor must leave at least one element, got {self.scale_factor} of {in_size}")
             if not self.recompute_scale_factor:
@@ -197,13 +198,12 @@ def _table(mode: str, size: int, out_size: int, scale: float | None, corners: bo
         index = np.stack([first, np.minimum(first + 1, size - 1)])
         share = np.clip(position - first.astype(dtype), number(0), number(1))
         weight = np.stack([number(1) - share, share])
-    return np.full(out_size, len(index)), index, weight
+    return np.full(out_size, len(index), np.int64), index, weight
 
 
 def _cubic(share: Array) -> Array:
     """The factors [4, outputs] of the neighbours at -1, 0, 1 and 2, for a position `share` behind the one at 0."""
     a = share.dtype.type(-0.75)
-
     t, u = np.stack([share, 1 - share]), np.stack([share + 1, 2 - share])
     near = ((a + 2) * t - (a + 3)) * t * t + 1  # of distances t up to 1
     far = ((a * u - 5 * a) * u + 8 * a) * u - 4 * a  # of distances u from 1 to 2
@@ -215,7 +215,7 @@ def _transposed(table: _Table, size: int) -> _Table:
     _, index, weight = table
     places = index.ravel()
     order = np.argsort(places, kind="stable")
-    readers = np.bincount(places, minlength=size)
+    readers = np.bincount(places, minlength=size).astype(np.int64)
     slot = np.arange(places.size) - (np.cumsum(readers) - readers)[places[order]]
     back = np.zeros((readers.max(), size), np.int64)
     back[slot, places[order]] = order % index.shape[1]
