@@ -14,8 +14,7 @@ typedef struct {
     const char *x, *gradient;
     char *y, *mean, *square;
     int64_t classes, inner, channels, columns;
-    const int64_t *target;
-    double scale, *losses;
+    double scale;
     uint64_t key, limit;
 } elementwise_job;
 
@@ -160,36 +159,6 @@ void fc_softmax_backward(fc_dtype dtype, int64_t outer, int64_t classes, int64_t
     job.gradient = grad_output;
     job.y = grad_input;
     run_columns(&job, softmax_backward_task, threads);
-}
-
-static void cross_entropy_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const elementwise_job *job = context;
-    const int64_t offset = task * job->classes * job->inner * job->element;
-    job->losses[task] = job->kernels->cross_entropy(job->classes, job->inner, job->x + offset, job->target + task * job->inner,
-                                                    job->y + offset, job->scale);
-}
-
-fc_status fc_cross_entropy(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x,
-                           const int64_t *target, void *gradient, double scale, double *loss, int threads)
-{
-    elementwise_job job = make_job(dtype, outer * classes * inner);
-    const size_t bytes = (size_t)outer * sizeof(double);
-    if (!(job.losses = fc_acquire(bytes)))
-        return FC_NO_MEMORY;
-    job.classes = classes;
-    job.inner = inner;
-    job.x = x;
-    job.target = target;
-    job.y = gradient;
-    job.scale = scale;
-    fc_parallel_for(outer, job.count < BLOCK || fc_after_fork() ? 1 : threads, cross_entropy_task, &job);
-    *loss = 0;
-    for (int64_t i = 0; i < outer; i++)
-        *loss += job.losses[i];
-    fc_release(job.losses, bytes);
-    return FC_OK;
 }
 
 /* A block of channels: over each image's rows, or down the columns of channels last. */

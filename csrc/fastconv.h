@@ -131,9 +131,6 @@ void fc_softmax(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, c
 /* y: of fc_softmax */
 void fc_softmax_backward(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *y, const void *grad_output,
                          void *grad_input, int threads);
-/* target [outer, inner]; gradient = (softmax(x) - onehot) * scale.  *loss = sum of -log softmax at the target. */
-fc_status fc_cross_entropy(fc_dtype dtype, int64_t outer, int64_t classes, int64_t inner, const void *x,
-                           const int64_t *target, void *gradient, double scale, double *loss, int threads);
 /* x [outer, channels, inner] summed over outer and inner */
 void fc_channel_sum(fc_dtype dtype, int64_t outer, int64_t channels, int64_t inner, const void *x, void *sum, int threads);
 
@@ -183,6 +180,45 @@ typedef struct {
 } fc_resample;
 
 fc_status fc_resample_planes(const fc_resample *problem, const void *x, void *y, int threads);
+
+/* ---- where branches meet: branches.c ---- */
+
+/* y = f(x[0] + x[1] + ...), in this order; y may be one of them. */
+void fc_sum_arrays(fc_dtype dtype, fc_activation kind, int64_t parts, const void *const *x, int64_t count, void *y, int threads);
+/* Rows of `bytes`, which lie `pitch` bytes apart. */
+void fc_copy_rows(int64_t rows, int64_t bytes, const void *source, int64_t source_pitch, void *target, int64_t target_pitch,
+                  int threads);
+
+/* ---- losses: loss.c ---- */
+
+/* The softmax cross entropy of items: their target is a class, or a distribution over classes.  The distribution q of an item
+ * is (1 - smoothing) of its target and `smoothing` of the even one, each class times its weight. */
+typedef struct {
+    int64_t classes;
+    int64_t item_stride, class_stride; /* of scores, probabilities and gradient; set by fc_cross_entropy_run */
+    const void *scores, *probabilities; /* probabilities: NULL, or as the scores */
+    const int64_t *targets;             /* NULL, or from 0 to classes - 1, or `ignored`: no loss */
+    const double *weights;              /* NULL: ones, or [classes] */
+    double smoothing, scale;
+    int64_t ignored;
+    void *gradient; /* of the loss times scale, by the scores */
+} fc_cross_entropy;
+typedef struct {
+    double loss;
+    int64_t right; /* items whose target's class has the highest score, the first of equals */
+} fc_loss_sum;
+typedef struct {
+    double weight; /* of the targets that are not ignored */
+    int64_t count;
+    int64_t wrong; /* where the first lies that is no class, or -1 */
+} fc_target_sum;
+/* scores [outer, classes, inner], targets [outer, inner] */
+fc_status fc_cross_entropy_run(fc_dtype dtype, int64_t outer, int64_t inner, fc_cross_entropy *loss, fc_loss_sum *sum, int threads);
+fc_status fc_sum_targets(int64_t count, const int64_t *targets, int64_t classes, int64_t ignored, const double *weights,
+                         fc_target_sum *sum, int threads);
+/* *sum = the sum of (x - target)^2;  gradient = (x - target) * scale */
+fc_status fc_squared_error(fc_dtype dtype, int64_t count, const void *x, const void *target, void *gradient, double scale,
+                           double *sum, int threads);
 
 /* ---- instruction sets: isa/isa.c ---- */
 

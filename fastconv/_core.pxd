@@ -68,6 +68,21 @@ cdef extern from "fastconv.h" nogil:
         const int64_t *index[3]
         const void *weight[3]
         int64_t taps[3]
+    ctypedef struct fc_cross_entropy:
+        int64_t classes
+        const void *scores
+        const void *probabilities
+        const int64_t *targets
+        const double *weights
+        double smoothing, scale
+        int64_t ignored
+        void *gradient
+    ctypedef struct fc_loss_sum:
+        double loss
+        int64_t right
+    ctypedef struct fc_target_sum:
+        double weight
+        int64_t count, wrong
     fc_status fc_plan_make(fc_plan *, const fc_conv *, fc_pass, const char *algorithm, const char **reason)
     fc_status fc_plan_run(const fc_plan *, const fc_operands *, int threads)
     fc_status fc_plan_pack(const fc_plan *, const void *weight, void *packed, int threads)
@@ -95,11 +110,16 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_norm_forward(const fc_norm *, const void *, void *, int threads)
     fc_status fc_norm_backward(const fc_norm *, const void *, const void *, void *, void *, void *, int threads)
     fc_status fc_resample_planes(const fc_resample *, const void *, void *, int threads)
-    fc_status fc_cross_entropy(fc_dtype, int64_t, int64_t, int64_t, const void *, const int64_t *, void *, double,
-                               double *loss, int threads)
     void fc_channel_sum(fc_dtype, int64_t, int64_t, int64_t, const void *, void *, int threads)
     void fc_sgd_step(fc_dtype, const fc_sgd *, int64_t, void *, const void *, void *, int threads)
     void fc_adam_step(fc_dtype, const fc_adam *, int64_t, void *, const void *, void *, void *, int threads)
+    void fc_sum_arrays(fc_dtype, fc_activation, int64_t parts, const void *const *, int64_t count, void *, int threads)
+    void fc_copy_rows(int64_t rows, int64_t bytes, const void *, int64_t, void *, int64_t, int threads)
+    fc_status fc_cross_entropy_run(fc_dtype, int64_t outer, int64_t inner, fc_cross_entropy *, fc_loss_sum *, int threads)
+    fc_status fc_sum_targets(int64_t count, const int64_t *, int64_t classes, int64_t ignored, const double *weights,
+                             fc_target_sum *, int threads)
+    fc_status fc_squared_error(fc_dtype, int64_t count, const void *, const void *, void *, double scale, double *sum,
+                               int threads)
     int fc_isa_count()
     const char *fc_isa_name(int)
     int fc_isa_available(int)

@@ -30,24 +30,6 @@ def softmax(x, out):
         fc_softmax(to.dtype(), shape[0], shape[1], shape[2], from_.view.buf, to.view.buf, threads)
 
 
-def cross_entropy(x, target, grad, double scale):
-    """The sum over items of -log softmax(x) at the target; grad = (softmax(x) - onehot) * scale.
-
-    x, grad [outer, classes, inner], target int64 [outer, inner] in range.
-    """
-    cdef Array from_ = Array(x), classes = Array(target), to = Array(grad, True)
-    cdef Py_ssize_t *shape = from_.view.shape
-    cdef int threads = fc_threads()
-    cdef double loss = 0
-    cdef fc_status status
-    with nogil:
-        status = fc_cross_entropy(to.dtype(), shape[0], shape[1], shape[2], from_.view.buf,
-                                  <const int64_t *>classes.view.buf, to.view.buf, scale, &loss, threads)
-    if status == FC_NO_MEMORY:
-        raise MemoryError("no memory for the losses of a batch")
-    return loss
-
-
 def channel_sum(x, out):
     """Over the outer and inner axes of [outer, channels, inner]."""
     cdef Array from_ = Array(x), to = Array(out, True)

@@ -12,6 +12,15 @@ import weakref
 
 import numpy as np
 import pytest
+from networks import (
+    assert_same_bits,
+    copies,
+    images_and_labels,
+    numeric_gradient,
+    small_network,
+    spread,
+    train,
+)
 
 import fastconv
 from fastconv import nn
@@ -44,68 +53,6 @@ def layers(dtype=np.float64):
 
 
 LAYERS = [pytest.param(index, id=repr(layer)) for index, (layer, _) in enumerate(layers())]
-
-
-def small_network(dtype=np.float32, seed=0):
-    rng = np.random.default_rng(seed)
-    options = {"dtype": dtype, "rng": rng}
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1, **options),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(4, 6, 3, padding=1, **options),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(24, 3, **options),
-    )
-
-
-def images_and_labels(count=30):
-    """Bright squares in one of three places: easy to tell apart."""
-    rng = np.random.default_rng(7)
-    labels = np.arange(count) % 3
-    images = rng.normal(scale=0.1, size=(count, 1, 8, 8)).astype(np.float32)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 * label : 2 * label + 3, 2 * label : 2 * label + 3] += 1
-    return images, labels
-
-
-def train(network, epochs=2, **options):
-    images, labels = images_and_labels()
-    settings = {"batch_size": 8, "loss": nn.CrossEntropyLoss(), "optimizer": nn.Adam(0.01), "progress": False, "rng": 3}
-    return network.fit(images, labels, epochs=epochs, **settings | options)
-
-
-def copies(arrays):
-    return {name: array.copy() for name, array in arrays.items()}
-
-
-def assert_same_bits(left, right):
-    assert list(left) == list(right)
-    for name in left:
-        assert left[name].tobytes() == right[name].tobytes(), name
-
-
-def spread(shape):
-    """Values whose differences are far above a finite difference's step, so that no maximum or sign changes."""
-    count = math.prod(shape)
-    values = np.random.default_rng(2).permutation(count) + 0.5
-    return (values - count // 2).reshape(shape) / 8
-
-
-def numeric_gradient(function, array, step=1e-6):
-    """Central differences of a scalar function by `array`, which is changed in place and restored."""
-    gradient = np.empty_like(array)
-    for index in np.ndindex(array.shape):
-        before = array[index]
-        array[index] = before + step
-        above = function()
-        array[index] = before - step
-        below = function()
-        array[index] = before
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
 
 
 # Gradients
@@ -1029,11 +976,12 @@ def test_wrong_shapes():
         (np.zeros((2, 3)), [-1, 0], ValueError, "target must hold class indices from 0 to 2, got -1"),
         (np.zeros((2, 3)), [0.0, 1.0], TypeError, "target must hold ints.*float64"),
         (np.zeros((2, 3)), [True, False], TypeError, "target must hold ints.*bool"),
-        (np.zeros((2, 3)), [0], ValueError, r"target must have the shape \(2,\), got \(1,\)"),
+        (np.zeros((2, 3)), [0], ValueError, r"target must have the shape \(2,\), of classes, or.*got \(1,\)"),
         (np.zeros((2, 3)), [[0], [1]], ValueError, "target must have the shape"),
         (np.zeros((2, 3, 4)), [0, 1], ValueError, r"target must have the shape \(2, 4\)"),
         (np.zeros((2, 3)), "ab", TypeError, "target must be an array of numbers"),
-        (np.zeros(3), 0, ValueError, r"prediction must be \[N, classes, ...\]"),
+        (np.zeros(3), [0], ValueError, r"target must have the shape \(\), of classes, or \(3,\)"),
+        (np.float64(3), 0, ValueError, r"prediction must be \[N, classes, ...\]"),
         (np.zeros((0, 3)), [], ValueError, "prediction"),
         (np.zeros((2, 3), int), [0, 1], TypeError, "prediction must hold float"),
         (np.zeros((2, 3)), np.array([0, 2**63], np.uint64), ValueError, "target must hold class indices"),

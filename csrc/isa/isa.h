@@ -202,8 +202,6 @@ typedef struct {
     void (*softmax)(int64_t classes, int64_t pitch, int64_t columns, const void *x, void *y);
     void (*softmax_backward)(int64_t classes, int64_t pitch, int64_t columns, const void *y, const void *grad_output,
                              void *grad_input);
-    double (*cross_entropy)(int64_t classes, int64_t inner, const void *x, const int64_t *target, void *gradient,
-                            double scale);
     void (*sum_rows)(int64_t rows, int64_t row_stride, int64_t count, const void *x, void *sum);
     void (*sum_planes)(int64_t images, int64_t image_stride, int64_t count, const void *x, void *sum);
     void (*sum_columns)(int64_t rows, int64_t row_stride, int64_t columns, const void *x, void *sum);
@@ -221,6 +219,13 @@ typedef struct {
 
     /* Rows [first, last) of one plane of outputs, flat over depth and height; `row` is room for a row of the input. */
     void (*resample)(const fc_resample *problem, const void *x, void *y, int64_t first, int64_t last, void *row);
+
+    /* y = f(x[0] + x[1] + ...) for elements [begin, end). */
+    void (*sum_arrays)(fc_activation kind, int64_t parts, const void *const *x, int64_t begin, int64_t end, void *y);
+
+    /* Items [begin, end), added to *result. */
+    void (*cross_entropy)(const fc_cross_entropy *loss, int64_t begin, int64_t end, fc_loss_sum *result);
+    double (*squared_error)(int64_t count, const void *x, const void *target, void *gradient, double scale);
 
     double (*multiply_adds)(int64_t rounds); /* floating-point operations done, out of registers: the peak */
 } fc_kernels;

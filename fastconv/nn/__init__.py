@@ -49,7 +49,7 @@ from .layers import (
     Tanh,
     Upsample,
 )
-from .losses import CrossEntropyLoss, Loss
+from .losses import CrossEntropyLoss, Loss, MSELoss
 from .optimisers import SGD, Adam, Optimizer
 from .training import History
 
@@ -83,6 +83,7 @@ __all__ = [
     "Linear",
     "LocallyConnected2d",
     "Loss",
+    "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
