@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from fastconv import nn
 
@@ -69,3 +70,49 @@ def numeric_gradient(function, array, step=1e-6):
         array[index] = before
         gradient[index] = (above - below) / (2 * step)
     return gradient
+
+
+def torch_twin(layer):
+    """PyTorch's layer with the same arguments and parameters."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    if isinstance(layer, nn.Conv2d):
+        twin = torch.nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+            "bias" in layer.params,
+        )
+    elif isinstance(layer, nn.Linear):
+        twin = torch.nn.Linear(layer.in_features, layer.out_features, "bias" in layer.params)
+    elif isinstance(layer, nn.MaxPool2d):
+        twin = torch.nn.MaxPool2d(
+            layer.kernel_size, layer.stride, layer.padding, layer.dilation, False, layer.ceil_mode
+        )
+    elif isinstance(layer, nn.AvgPool2d):
+        twin = torch.nn.AvgPool2d(
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.ceil_mode,
+            layer.count_include_pad,
+            layer.divisor_override,
+        )
+    elif isinstance(layer, nn.Flatten):
+        twin = torch.nn.Flatten(layer.start_dim, layer.end_dim)
+    elif isinstance(layer, nn.Sequential):
+        return torch.nn.Sequential(*(torch_twin(child) for child in layer))
+    else:
+        twin = getattr(torch.nn, type(layer).__name__)()
+    twin = twin.double()
+    assert {name: tuple(p.shape) for name, p in twin.named_parameters()} == {
+        name: p.shape for name, p in layer.params.items()
+    }
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            parameter.copy_(torch.from_numpy(layer.params[name]))
+    return twin

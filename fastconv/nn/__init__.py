@@ -13,7 +13,15 @@ Examples
 """
 
 from . import init
-from .containers import Container, Sequential
+from .callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    LearningRateSchedule,
+    ReduceLROnPlateau,
+    cosine_decay,
+    step_decay,
+)
+from .containers import Concat, Container, Residual
 from .layers import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -50,12 +58,14 @@ from .layers import (
     Upsample,
 )
 from .losses import CrossEntropyLoss, Loss, MSELoss
-from .optimisers import SGD, Adam, Optimizer
+from .optimisers import SGD, Adam, AdamW, Optimizer
+from .sequential import Sequential
+from .summary import Summary
 from .training import History
 
 __all__ = [
-    "SGD",
     "Adam",
+    "AdamW",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -66,6 +76,8 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Checkpoint",
+    "Concat",
     "Container",
     "Conv1d",
     "Conv2d",
@@ -75,11 +87,13 @@ __all__ = [
     "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
+    "EarlyStopping",
     "Flatten",
     "History",
     "Identity",
     "Layer",
     "LeakyReLU",
+    "LearningRateSchedule",
     "Linear",
     "LocallyConnected2d",
     "Loss",
@@ -90,11 +104,17 @@ __all__ = [
     "Optimizer",
     "ReLU",
     "ReLU6",
+    "ReduceLROnPlateau",
+    "Residual",
+    "SGD",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Summary",
     "Tanh",
     "Upsample",
+    "cosine_decay",
     "init",
+    "step_decay",
 ]

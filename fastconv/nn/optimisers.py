@@ -6,9 +6,8 @@ may move, be frozen for a while or be replaced, and dies with its state.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,19 +17,25 @@ from fastconv import _core
 
 from . import _checks
 from ._checks import Array
+from .interrupt import uninterrupted
 from .layers import Layer
+from .state import named_after, read_state, write_state
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
 
 
 class Optimizer:
-    """Base class of the optimisers: a subclass says what it remembers (`_prepare`) and how it moves (`_update`).
+    """Base class of the optimisers.
+
+    A subclass says what it remembers of a parameter (`_slots`, `_prepare`) and how it moves it (`_update`).
 
     Attributes
     ----------
     lr : float
         The learning rate; may be changed between steps, as every other option.
     """
+
+    _slots: tuple[str, ...] = ()  # what is remembered of a parameter: arrays of its shape, and "step", an int
 
     def __init__(self, lr: float) -> None:
         self.lr = _checks.real(lr, "lr", 0)
@@ -47,10 +52,9 @@ class Optimizer:
         TypeError
             `network` is no layer.
         ValueError
-            A parameter without a gradient, or one that cannot be updated in place.
+            A parameter without a gradient, or one that cannot be updated in place, such as a frozen network's.
         """
-        if not isinstance(network, Layer):
-            raise TypeError(f"network must be a Layer, got {network!r} ({type(network).__name__})")
+        _check_network(network)
         updates = []
         for prefix, layer in network.leaves():
             if layer.requires_grad:
@@ -61,6 +65,76 @@ class Optimizer:
         with uninterrupted():
             for param, gradient, state in updates:
                 self._update(param, gradient, state)
+
+    def state_dict(self, network: Layer) -> dict[str, Array]:
+        """Return copies of what is remembered of the parameters of `network`, by key: "0.weight.mean".
+
+        With the network's own state and the options, which are not in it, training goes on where it stopped. The dict
+        is empty before the first step.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> network, optimizer = nn.Sequential(nn.Linear(2, 1, bias=False)), nn.Adam()
+        >>> network.backward(network(np.ones((1, 2), np.float32))).shape
+        (1, 2)
+        >>> optimizer.step(network)
+        >>> list(optimizer.state_dict(network))
+        ['0.weight.mean', '0.weight.square', '0.weight.step']
+        """
+        _check_network(network)
+        return {
+            f"{prefix}{name}.{slot}": np.array(states[name][slot])
+            for prefix, layer in network.leaves()
+            for states in [self._states.get(layer, {})]
+            for name in layer.params
+            for slot in self._slots
+            if slot in states.get(name, {})
+        }
+
+    def load_state_dict(self, network: Layer, state: Mapping[str, Any]) -> None:
+        """Remember of the parameters of `network` what `state_dict` returned; of those not in `state`, nothing.
+
+        Raises
+        ------
+        TypeError
+            `network` is no layer, `state` no mapping, or a value no array of real numbers.
+        ValueError
+            Keys that do not belong to the network or to this kind of optimiser, some of a parameter's keys but not all,
+            or arrays of other shapes. What is remembered stays as it was.
+        """
+        _check_network(network)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a mapping of keys to arrays, got {type(state).__name__}")
+        unexpected, loaded = set(state), []
+        for prefix, layer in network.leaves():
+            for name, param in layer.params.items():
+                keys = {slot: f"{prefix}{name}.{slot}" for slot in self._slots}
+                unexpected -= set(keys.values())
+                missing = [key for key in keys.values() if key not in state]
+                if missing and len(missing) < len(keys):
+                    raise ValueError(f"the state does not fit the network: missing {', '.join(map(repr, missing))}")
+                values = {} if missing else {slot: _slot(state[key], key, slot, param) for slot, key in keys.items()}
+                loaded.append((layer, name, param, values))
+        if unexpected:
+            listed = ", ".join(sorted(map(repr, unexpected)))
+            raise ValueError(f"the state does not fit the network and {type(self).__name__}: unexpected {listed}")
+        for layer, name, param, values in loaded:
+            states = self._states.setdefault(layer, {})
+            states.pop(name, None)
+            if values:
+                states[name] = {"key": (param.shape, param.dtype), **values}
+
+    def save(self, network: Layer, path: str | os.PathLike[str]) -> None:
+        """Write what `state_dict` returns to a file, as `Sequential.save` does."""
+        write_state(path, self.state_dict(network))
+
+    def load(self, network: Layer, path: str | os.PathLike[str]) -> None:
+        """Read what `save` wrote, as `load_state_dict`; errors name the file."""
+        state = read_state(path)
+        with named_after(path):
+            self.load_state_dict(network, state)
 
     def _state(self, states: dict[str, dict[str, Any]], name: str, param: Array) -> dict[str, Any]:
         """What is remembered of a parameter; afresh when it is new or was replaced by one of another shape or dtype."""
@@ -123,6 +197,8 @@ class SGD(Optimizer):
     True
     """
 
+    _slots = ("velocity",)
+
     def __init__(
         self, lr: float = 1e-3, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
@@ -178,6 +254,7 @@ class Adam(Optimizer):
     True
     """
 
+    _slots = ("mean", "square", "step")
     _decoupled = False
 
     def __init__(
@@ -216,14 +293,78 @@ class Adam(Optimizer):
         )
 
 
+class AdamW(Adam):
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: the decay shrinks parameters and not their gradients.
+
+    ``param *= 1 - lr * weight_decay`` comes before each step of `Adam`.
+
+    Parameters
+    ----------
+    lr, betas, eps
+        As in `Adam`.
+    weight_decay : float
+        Times the learning rate: the share of each parameter that a step takes away.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An option of the wrong kind or value.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv:1711.05101.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> layer = nn.Linear(2, 1, bias=False, rng=0)
+    >>> before = layer.params["weight"].copy()
+    >>> layer.backward(np.zeros_like(layer.forward(np.ones((1, 2), np.float32)))).shape
+    (1, 2)
+    >>> nn.AdamW(lr=0.5, weight_decay=0.1).step(layer)
+    >>> np.allclose(layer.params["weight"], 0.95 * before)
+    True
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(lr, betas, eps, weight_decay)
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, Layer):
+        raise TypeError(f"network must be a Layer, got {network!r} ({type(network).__name__})")
+
+
+def _slot(value: Any, key: str, slot: str, param: Array) -> Any:
+    """A loaded value as the steps take it: a copy of the parameter's kind, or a count."""
+    array = _checks.array(value, repr(key))
+    if slot == "step":
+        return _checks.integer(array.item() if array.shape == () else value, repr(key))
+    if array.dtype.kind == "c":
+        raise TypeError(f"{key!r} must hold real numbers, got {array.dtype}")
+    _checks.same_shape(array, param.shape, repr(key))
+    return np.array(_checks.cast(array, param.dtype), order="C")
+
+
 def _matching_gradient(name: str, param: Array, gradient: Array | None) -> Array:
     """The gradient of a parameter as the C loop takes it, after all that could make the loop fail."""
-    if gradient is None:
-        raise ValueError(f"{name!r} has no gradient: call backward before step")
     if not isinstance(param, np.ndarray) or param.dtype not in (np.float32, np.float64):
         raise ValueError(f"{name!r} must be a float32 or float64 array to be updated, got {_kind(param)}")
-    if not (param.flags.c_contiguous and param.flags.writeable and param.dtype.isnative):
-        raise ValueError(f"{name!r} must be C-contiguous, writeable and native to be updated in place, it is not")
+    if not param.flags.writeable:
+        raise ValueError(f"{name!r} must be writeable to be updated in place; a frozen network's is not: unfreeze() it")
+    if not (param.flags.c_contiguous and param.dtype.isnative):
+        raise ValueError(f"{name!r} must be C-contiguous and native to be updated in place, it is not")
+    if gradient is None:
+        raise ValueError(f"{name!r} has no gradient: call backward before step")
     if gradient.shape != param.shape:
         raise ValueError(f"the gradient of {name!r} must have the shape {param.shape}, got {gradient.shape}")
     return np.asarray(_checks.cast(gradient, param.dtype), order="C")
@@ -231,22 +372,3 @@ def _matching_gradient(name: str, param: Array, gradient: Array | None) -> Array
 
 def _kind(value: Any) -> str:
     return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the block is done, then let it through; only the main thread ever gets one."""
-    came: list[int] = []
-    previous = signal.getsignal(signal.SIGINT)
-    try:
-        if previous is not None:  # None: a handler that Python did not install and could not put back
-            signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    except ValueError:  # not the main thread
-        previous = None
-    try:
-        yield
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGINT, previous)
-            if came:
-                signal.raise_signal(signal.SIGINT)

@@ -9,15 +9,18 @@ from typing import Any, Protocol, TextIO
 
 
 class Bar(Protocol):
-    """What `fit` asks of a bar: a part of tqdm's interface."""
+    """What `fit` asks of a bar: a part of tqdm's interface. `total` and `unit` may be set while it runs."""
+
+    total: int | None
+    unit: str
 
     def update(self, n: int) -> Any: ...
     def set_postfix_str(self, s: str, refresh: bool = ...) -> Any: ...
     def close(self) -> Any: ...
 
 
-def progress_bar(total: int, description: str, visible: bool) -> Bar:
-    """Return a bar for `total` examples on stderr, or one that shows nothing."""
+def progress_bar(total: int | None, description: str, visible: bool) -> Bar:
+    """Return a bar for `total` examples, or for nobody knows how many, on stderr; or one that shows nothing."""
     stream = sys.stderr  # None in a program without a console
     if not visible or stream is None:
         return TextBar(total, description, None)
@@ -32,8 +35,9 @@ def progress_bar(total: int, description: str, visible: bool) -> Bar:
 class TextBar:
     """A line that is rewritten on a terminal, ten times a second at most, and written once, at its end, elsewhere."""
 
-    def __init__(self, total: int, description: str, stream: TextIO | None) -> None:
-        self._total = total
+    def __init__(self, total: int | None, description: str, stream: TextIO | None) -> None:
+        self.total = total
+        self.unit = " examples"
         self._description = description
         self._stream = stream
         self._live = stream is not None and stream.isatty()
@@ -67,8 +71,11 @@ class TextBar:
         assert self._stream is not None
         seconds = max(time.perf_counter() - self._start, 1e-9)
         rate = self._done / seconds
-        left = f", {(self._total - self._done) / rate:.0f} s left" if 0 < self._done < self._total else ""
-        line = f"{self._description}: {self._done}/{self._total}, {rate:.0f} examples/s{left}, {self._metrics}"
+        count = f"{self._done}" if self.total is None else f"{self._done}/{self.total}"
+        left = ""
+        if self.total is not None and 0 < self._done < self.total:
+            left = f", {(self.total - self._done) / rate:.0f} s left"
+        line = f"{self._description}: {count}, {rate:.0f}{self.unit}/s{left}, {self._metrics}"
         self._stream.write(("\r" if self._live else "") + line.ljust(self._width) + end)
         self._stream.flush()
         self._width = len(line)

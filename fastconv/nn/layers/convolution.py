@@ -119,6 +119,11 @@ class _PlainConvolution(GroupedConvolution):
         """Return the convolution of `x` [N, in_channels, ...] (or without N), computed in the parameters' dtype."""
         return self._run(x, self.stride, self.padding, self.dilation, self.groups)
 
+    def compute(self, x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+        """Return the convolution with this weight, perhaps packed, and bias, and the activation of it."""
+        options = self.stride, self.padding, self.dilation, self.groups
+        return self._function(x, weight, bias, *options, activation=activation)
+
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
         """Return the output's pixels times the size of the weight."""
         return output_shape[0] * math.prod(output_shape[2:]) * self.params["weight"].size

@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv import grad
 
 from .. import _checks
-from .base import Weighted
+from .base import Weighted, contiguous
 
 
 class Linear(Weighted):
@@ -64,15 +64,19 @@ class Linear(Weighted):
 
     def forward(self, x: Any) -> Any:
         """Return the map of `x` [..., in_features], computed in the parameters' dtype."""
-        x = self._input(x, "x")
+        x = contiguous(self._input(x, "x"))
+        y = self.compute(x, self.params["weight"][:, :, None], self.params.get("bias"), None)
+        self.keep(x.reshape(-1, self.in_features), x.shape)
+        return y
+
+    def compute(self, x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+        """Return the map by this weight [out_features, in_features, 1], perhaps packed, and the activation of it."""
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"x must have {self.in_features} features in its last dimension, got the shape {x.shape}")
         rows = x.reshape(-1, self.in_features)
         y = np.empty((0, self.out_features), x.dtype)
         if len(rows):  # a convolution has at least one pixel
-            weight, bias = self.params["weight"][:, :, None], self.params.get("bias")
-            y = F.conv1d(rows[None], weight, bias, layout="channels_last")[0]
-        self.keep(rows, x.shape)
+            y = F.conv1d(rows[None], weight, bias, layout="channels_last", activation=activation)[0]
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:

@@ -59,6 +59,11 @@ class _TransposedConvolution(GroupedConvolution):
         extra = self.output_padding if output_size is None else self._output_padding(x.shape, output_size)
         return self._run(x, self.stride, self.padding, extra, self.groups, self.dilation)
 
+    def compute(self, x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+        """Return the transposed convolution with this weight, perhaps packed, and bias, and the activation of it."""
+        options = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return self._function(x, weight, bias, *options, activation=activation)
+
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
         """Return the input's pixels times the size of the weight."""
         return input_shape[0] * math.prod(input_shape[2:]) * self.params["weight"].size
