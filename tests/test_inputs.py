@@ -893,23 +893,10 @@ ENDLESS = [
     (ValueError, "stride: expected an output of at most", "conv_transpose2d", WIDE, ONE, None, 2**10),
     (ValueError, "padding: expected less than 1 cells", "conv_transpose2d", ONE, ONE, None, 2**31 - 1, 2**31 - 1),
     (ValueError, "output: expected a", "conv_transpose2d", endless((1, 1, 2**28, 2**28)), endless((1, 2**20, 1, 1))),
-    (
-        ValueError,
-        "input: expected a product of sizes",
-        "adaptive_max_pool2d",
-        endless((2**41, 1, 2**10, 2**10), "f2"),
-        1,
-    ),
+    (ValueError, "input: expected a product of sizes", "adaptive_max_pool2d", endless((2**41, 1, 2**20), "f2"), 1),
     (ValueError, "output_size: expected at most", "adaptive_avg_pool2d", ONE, 2**31 - 1),
     (ValueError, "output: expected a", "adaptive_avg_pool2d", endless((2**20, 1, 1, 1)), 2**27),
-    (
-        ValueError,
-        "output: expected a",
-        "max_unpool2d",
-        endless((2**20, 1, 1, 1)),
-        endless((2**20, 1, 1, 1), int),
-        2**27,
-    ),
+    (ValueError, "output: expected a", "max_unpool2d", np.ones((256, 1, 1, 1)), np.zeros((256, 1, 1, 1), int), 2**27),
     (ValueError, "output_size: expected at most", "max_unpool2d", ONE, ONE.astype(int), 2**31 - 1),
     (ValueError, r"padding: expected a padded input of at most 2\*\*56", "unfold", ONE, 2**30, 1, 2**30),
     (ValueError, "output: expected a", "unfold", endless((0, 1, 2**25, 2**25)), 2**7),
@@ -1481,7 +1468,7 @@ def test_the_same_mistakes_as_in_pytorch(torch):
     def sizes(least, most, n):
         return strategies.tuples(*[strategies.integers(least, most)] * n)
 
-    @settings(max_examples=1000, deadline=None, derandomize=True)
+    @settings(max_examples=800, deadline=None, derandomize=True)
     @given(data=strategies.data())
     def agree(data):
         draw = data.draw
