@@ -14,13 +14,27 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
-from cases import ALGORITHMS, CONVOLUTIONS, ISAS, LAYERS, LAYOUTS, PASSES, fast, run
+from cases import (
+    ALGORITHMS,
+    CONVOLUTIONS,
+    ISAS,
+    LAYERS,
+    LAYOUTS,
+    PASSES,
+    TRANSPOSED,
+    TRANSPOSED_LAYERS,
+    TransposedConvolution,
+    fast,
+    run,
+)
 
 import fastconv as fc
 from fastconv import _core, functional, grad, runtime
 
 by_pass = pytest.mark.parametrize("which", PASSES)
-by_layer = pytest.mark.parametrize("problem", LAYERS, ids=str)
+# Those that have a choice of algorithms.
+CHOICES = [*LAYERS, *TRANSPOSED_LAYERS]
+by_layer = pytest.mark.parametrize("problem", CHOICES, ids=str)
 
 SMALL_CALL = "fc.conv2d(np.ones((1, 4, 9, 9)), np.ones((4, 4, 3, 3)))"
 LINE = re.compile(
@@ -101,10 +115,12 @@ def check_line(spoken, problem, which, layout, algorithm):
     (line,) = spoken()
     assert line["algorithm"] == explain(problem, which, layout, algorithm=algorithm).algorithm
     assert algorithm in ("auto", line["algorithm"])
-    ones = [1] * (3 - problem.dimensions)
-    for name, shape in (("input", problem.input_shape), ("weight", problem.weight_shape)):
-        assert line[name] == "x".join(map(str, [*shape[:2], *ones, *shape[2:]]))
+    ones, shapes = [1] * (3 - problem.dimensions), {"input": problem.input_shape, "weight": problem.weight_shape}
     passes = {"forward": "forward", "input": "input gradient", "weight": "weight gradient"}
+    if isinstance(problem, TransposedConvolution):  # What runs is the convolution that leads back.
+        shapes["input"], passes["forward"], passes["input"] = problem.output_shape, "input gradient", "forward"
+    for name, shape in shapes.items():
+        assert line[name] == "x".join(map(str, [*shape[:2], *ones, *shape[2:]]))
     assert (line["which"], line["layout"], line["isa"]) == (passes[which], layout, fc.isa())
     assert (line["dtype"], line["groups"]) == ("float32", str(problem.groups))
     assert 1 <= int(line["threads"]) <= fc.get_num_threads() and float(line["milliseconds"]) > 0
@@ -117,7 +133,10 @@ def test_auto_runs_what_is_explained(isa, spoken, problem, which):
         check_line(spoken, problem, which, layout, "auto")
 
 
-@pytest.mark.parametrize("problem", [p for p in CONVOLUTIONS if len(p.input_shape) == len(p.weight_shape)], ids=str)
+BATCHED = [p for p in (*CONVOLUTIONS, *TRANSPOSED) if len(p.input_shape) == len(p.weight_shape)]
+
+
+@pytest.mark.parametrize("problem", BATCHED, ids=str)
 def test_algorithm_asked_for_runs(spoken, problem):
     for which, layout, algorithm in itertools.product(PASSES, LAYOUTS, fc.algorithms()):
         if problem.input_shape[0] and problem.refusal(algorithm, which, "float32", layout) is None:
@@ -147,18 +166,35 @@ def test_auto_picks_the_obvious(isa, algorithm, input_shape, weight_shape, optio
     assert fc.explain("conv2d", input_shape, weight_shape, gradient, **options).algorithm in either
 
 
+@pytest.mark.parametrize(
+    ("algorithms", "input_shape", "weight_shape", "options"),
+    [
+        (("pointwise",), (1, 64, 56, 56), (64, 64, 1, 1), {}),
+        (("depthwise",), (1, 96, 56, 56), (96, 1, 3, 3), {"padding": 1, "groups": 96}),
+        (("im2col", "col2im"), (1, 128, 28, 28), (128, 64, 2, 2), {"stride": 2}),
+        (("im2col", "col2im"), (1, 256, 8, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1}),
+        (("im2col", "col2im"), (1, 64, 56, 56), (64, 64, 3, 3), {"padding": 1}),
+        (("direct",), (1, 1, 4, 4), (1, 1, 2, 2), {}),
+    ],
+)
+@by_pass
+def test_auto_picks_the_obvious_transposed(isa, algorithms, input_shape, weight_shape, options, which):
+    gradient = None if which == "forward" else which
+    assert fc.explain("conv_transpose2d", input_shape, weight_shape, gradient, **options).algorithm in algorithms
+
+
 @pytest.mark.parametrize("algorithm", fc.algorithms())
 def test_algorithm_of_the_environment_is_a_preference(python, algorithm):
     script = f"""
 import json, cases, numpy as np, test_dispatch, fastconv as fc
-print(json.dumps([test_dispatch.explain(p, w).algorithm for p in cases.LAYERS for w in cases.PASSES]))
+print(json.dumps([test_dispatch.explain(p, w).algorithm for p in test_dispatch.CHOICES for w in cases.PASSES]))
 print(fc.explain("conv2d", (1, 4, 9, 9), (4, 4, 3, 3), algorithm="direct").algorithm)
 {SMALL_CALL}
 """
     done = python(script, FASTCONV_ALGORITHM=algorithm, FASTCONV_VERBOSE="1")
     chosen, named = done.stdout.splitlines()
     wanted = []
-    for problem in LAYERS:
+    for problem in CHOICES:
         for which in PASSES:
             refused = problem.refusal(algorithm, which, "float32", "channels_first") is not None
             wanted.append(explain(problem, which).algorithm if refused else algorithm)
@@ -231,6 +267,39 @@ fc.grad.avg_pool2d_backward(y, x, 2)
     first, second = python(script, FASTCONV_VERBOSE="1").stderr.splitlines()
     assert re.fullmatch(r"fastconv: max pool forward float32 .* input 1x2x1x6x8 .* threads 1 [\d.]+ ms", first)
     assert re.fullmatch(r"fastconv: average pool backward float32 .* kernel 1x2x2 .* ms", second)
+
+
+def test_verbose_lines_of_other_functions(python):
+    script = """
+import numpy as np, fastconv as fc
+x, w = np.ones((1, 2, 6, 8), np.float32), np.ones((48, 3, 2), np.float32)
+y = fc.adaptive_max_pool2d(x, (2, 3))
+y = fc.grad.adaptive_avg_pool2d_backward(y, x, (2, 3))
+value, index = fc.max_pool2d(x, 2, return_indices=True)
+y = fc.max_unpool2d(value, index, 2)
+fc.grad.max_unpool2d_backward(y, value, index, 2)
+fc.fold(fc.unfold(x, 3), (6, 8), 3)
+y = fc.local_conv2d(x, w)
+fc.grad.local_conv2d_backward(y, x, w)
+fc.conv_transpose2d(x, np.ones((2, 3, 2, 2), np.float32))
+"""
+    begins = [
+        "adaptive max pool forward",
+        "adaptive average pool backward",
+        "max pool forward",
+        "max unpool forward",
+        "max unpool backward",
+        "unfold",
+        "fold",
+        "local forward",
+        "local input gradient",
+        "local weight gradient",
+        "input gradient",
+    ]
+    lines = python(script, FASTCONV_VERBOSE="1").stderr.splitlines()
+    rest = r"float32 channels_first input 1x\dx1x\dx\d .* threads 1 [\d.]+ ms"
+    for line, begin in zip(lines, begins, strict=True):
+        assert re.fullmatch(f"fastconv: {begin} {rest}", line)
 
 
 def test_verbose_names_what_ran(python):

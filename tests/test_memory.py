@@ -10,7 +10,18 @@ import sys
 import cases
 import numpy as np
 import pytest
-from cases import ALGORITHMS, ISAS, LAYERS, LAYOUTS, PASSES, Convolution, fast, run
+from cases import (
+    ALGORITHMS,
+    ISAS,
+    LAYERS,
+    LAYOUTS,
+    PASSES,
+    TRANSPOSED_LAYERS,
+    Convolution,
+    TransposedConvolution,
+    fast,
+    run,
+)
 
 import fastconv as fc
 from fastconv import _core, grad, runtime
@@ -132,6 +143,9 @@ def test_workspace_is_what_explain_says():
         Convolution("wide", (1, 256, 14, 14), (384, 256, 3, 3), padding=1),
         Convolution("wide-pointwise", (1, 768, 14, 14), (512, 768, 1, 1)),
         Convolution("many-images", (8, 96, 14, 14), (96, 96, 3, 3), padding=1),
+        *TRANSPOSED_LAYERS,
+        TransposedConvolution("wide", (1, 384, 7, 7), (384, 256, 4, 4), stride=2, padding=1),
+        TransposedConvolution("wide-pointwise", (1, 512, 14, 14), (512, 768, 1, 1)),
     ]
     taken = 0
     for problem, which, layout, algorithm in itertools.product(problems, PASSES, LAYOUTS, fc.algorithms()):
@@ -158,12 +172,23 @@ def test_workspace_is_what_explain_says():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_outputs_are_aligned_and_recycled(dtype):
     x = np.ones((2, 8, 200, 200), dtype)
-    w = np.ones((8, 8, 3, 3), dtype)
+    w, local = np.ones((8, 8, 3, 3), dtype), np.ones((200 * 200, 8, 1), dtype)
     calls = {
         "conv": lambda: fc.conv2d(x, w, padding=1),
         "gradient": lambda: grad.conv2d_input(x.shape, w, x, padding=1),
         "pool": lambda: fc.max_pool2d(x, 3, 1, 1),
         "pool gradient": lambda: grad.avg_pool2d_backward(x, x, 3, 1, 1),
+        "transposed": lambda: fc.conv_transpose2d(x, w, padding=1),
+        "transposed gradient": lambda: grad.conv_transpose2d_backward(x, x, w, padding=1, needs=(True, False, False))[
+            0
+        ],
+        "adaptive pool": lambda: fc.adaptive_avg_pool2d(x, 200),
+        "adaptive gradient": lambda: grad.adaptive_max_pool2d_backward(x, x, 200),
+        "unpool": lambda: fc.max_unpool2d(x, np.zeros(x.shape, np.int64), 1),
+        "unfold": lambda: fc.unfold(x, 1).reshape(2, 8, 200, 200),
+        "fold": lambda: fc.fold(x.reshape(2, 8, -1), 200, 1),
+        "local": lambda: fc.local_conv2d(x[:, :1], local),
+        "local gradient": lambda: grad.local_conv2d_backward(x, x[:, :1], local, needs=(False, True, False))[1][None],
     }
     for name, call in calls.items():
         y = call()
@@ -230,6 +255,23 @@ def test_packed_weight_serves_every_problem():
     assert compared > 80 * len(ISAS)
 
 
+def test_packed_weight_serves_convolutions_and_their_transposes():
+    # The same array, packed the one way and the other, in turns; and as that of a local convolution.
+    array = cases.numbers((12, 12, 3, 3), "float32", "normal", 0)
+    packed = fc.PackedWeight(array)
+    x = cases.numbers((2, 12, 8, 9), "float32", "normal", 1)
+    for isa, layout, algorithm, _ in itertools.product(ISAS, LAYOUTS, ("auto", "direct", "im2col"), range(2)):
+        given = cases.to_layout(x, layout, 2)
+        for name, stride in (("conv2d", 1), ("conv_transpose2d", 1), ("conv_transpose2d", 2), ("conv2d", 2)):
+            options = {"stride": stride, "padding": 1, "layout": layout, "algorithm": algorithm}
+            with runtime.forced_isa(isa):
+                wanted = fast(name)(given, array, **options)
+                assert cases.identical(fast(name)(given, packed, **options), wanted), (isa, name, options)
+    array = cases.numbers((12, 5, 48), "float32", "normal", 2)
+    x = x[:, :, :4, :5]
+    assert cases.identical(fc.local_conv2d(x, fc.PackedWeight(array)), fc.local_conv2d(x, array))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", ">f4", "bool"])
 @pytest.mark.parametrize("input_dtype", ["float16", "float32", "float64", "int16"])
 def test_packed_weight_across_dtypes(dtype, input_dtype):
@@ -241,6 +283,9 @@ def test_packed_weight_across_dtypes(dtype, input_dtype):
         for layout in LAYOUTS:
             given = cases.to_layout(x, layout, 2)
             assert cases.identical(fc.conv2d(given, packed, layout=layout), fc.conv2d(given, array, layout=layout))
+    packed = fc.PackedWeight(array[:3])
+    wanted = fc.conv_transpose2d(x, array[:3], stride=2)
+    assert cases.identical(fc.conv_transpose2d(x, packed, stride=2), wanted)
 
 
 def test_packed_weight_is_a_snapshot():
@@ -283,7 +328,8 @@ def test_references_are_given_back():
     w, b, out = np.ones((4, 4, 3, 3), np.float32), np.ones(4, np.float32), np.empty((1, 4, 7, 7), np.float32)
     packed, wide, indices = fc.PackedWeight(w), x.astype(np.float64), np.zeros((1, 4, 3, 3), np.int64)
     half, last, objects = np.ones((1, 4, 3, 3), np.float32), np.ones((1, 9, 9, 4), np.float32), np.array([None])
-    watched = (x, dy, w, b, out, packed, packed.array, wide, indices, half, last, objects)
+    local, columns = np.ones((49, 4, 36), np.float32), np.ones((1, 36, 49), np.float32)
+    watched = (x, dy, w, b, out, packed, packed.array, wide, indices, half, last, objects, local, columns)
 
     def calls():
         fc.conv2d(x, w, b, out=out)
@@ -295,6 +341,19 @@ def test_references_are_given_back():
         fc.avg_pool2d(x, 3)
         grad.max_pool2d_backward(half, x, 3, indices=indices)
         grad.avg_pool2d_backward(half, x, 3)
+        fc.conv_transpose2d(dy, w, b, padding=2)
+        fc.conv_transpose2d(wide, packed, b)
+        grad.conv_transpose2d_backward(x, dy, w, b)
+        fc.adaptive_max_pool2d(x, 3, return_indices=True)
+        grad.adaptive_max_pool2d_backward(half, x, 3, indices=indices)
+        fc.adaptive_avg_pool2d(wide, (None, 2))
+        grad.adaptive_avg_pool2d_backward(half, x, 3)
+        fc.max_unpool2d(half, indices, 3)
+        grad.max_unpool2d_backward(x, half, indices, 3)
+        fc.unfold(x[..., ::-1], 3)
+        fc.fold(columns, 9, 3)
+        fc.local_conv2d(x, local, out=out)
+        grad.local_conv2d_backward(dy, x, local)
         fc.explain("conv2d", x.shape, w.shape)
         for wrong in (
             lambda: fc.conv2d(x, w, b, out=out, groups=3),
@@ -305,6 +364,14 @@ def test_references_are_given_back():
             lambda: grad.conv2d_backward(dy, x, w, b, out=(out, None, None)),
             lambda: grad.max_pool2d_backward(half, x, 3, indices=indices - 2),
             lambda: fc.max_pool2d(x, 3, out=(out, indices)),
+            lambda: fc.conv_transpose2d(dy, packed, objects),
+            lambda: fc.conv_transpose2d(dy, w, b, padding=1, out=dy),
+            lambda: fc.adaptive_max_pool2d(x, 3, True, out=(out, indices)),
+            lambda: fc.max_unpool2d(half, indices - 1, 3),
+            lambda: fc.unfold(x, 3, out=x),
+            lambda: fc.fold(columns, 8, 3),
+            lambda: fc.local_conv2d(x, local, objects),
+            lambda: grad.local_conv2d_backward(dy, x, local, out=(x, None, None)),
         ):
             with pytest.raises((TypeError, ValueError)):
                 wrong()
@@ -331,6 +398,8 @@ x, long = np.ones((1, 1, 12000, 1000), np.float32), np.ones((1, 1, 4000000), np.
 out, deep = np.empty_like(long), np.ones((1536, 1536, 3, 3), np.float32)
 patch, last = np.ones((1, 1536, 3, 3), np.float32), np.ones((1, 3, 3, 1536), np.float32)
 packed, wide = fc.PackedWeight(deep), np.empty(long.shape)
+patches, places = np.ones((1, 9, 1000000), np.float32), np.zeros(long.shape, np.int64)
+square, local = np.ones((1, 1, 1000, 1000), np.float32), np.ones((1000000, 1, 9), np.float32)
 calls = {{
     "output of a convolution": lambda: fc.conv2d(x, np.ones((1, 1, 1, 1), np.float32)),
     "output of a pool": lambda: fc.max_pool2d(x, 1),
@@ -340,6 +409,15 @@ calls = {{
     "workspace of an input gradient": lambda: fc.grad.conv2d_input(patch.shape, deep, patch, 1, 1, algorithm="im2col"),
     "workspace of a packed weight": lambda: fc.conv2d(last, packed, padding=1, layout="channels_last"),
     "workspace of a pooling gradient": lambda: fc.grad.max_pool1d_backward(long, long, 1, out=out),
+    "output of a transposed convolution": lambda: fc.conv_transpose2d(x, np.ones((1, 1, 1, 1), np.float32)),
+    "workspace of a transposed convolution": lambda: fc.conv_transpose2d(patch, deep, None, 1, 1, algorithm="im2col"),
+    "output of an adaptive pool": lambda: fc.adaptive_avg_pool2d(x, (None, 1000)),
+    "gradient of an adaptive pool": lambda: fc.grad.adaptive_avg_pool2d_backward(x, x, (None, None)),
+    "output of an unpooling": lambda: fc.max_unpool1d(long, places, 1),
+    "gradient of an unpooling": lambda: fc.grad.max_unpool1d_backward(long, long, places, 1),
+    "output of unfold": lambda: fc.unfold(x, 2),
+    "output of fold": lambda: fc.fold(patches, 3000, 3, 1, 0, 3),
+    "workspace of a local gradient": lambda: fc.grad.local_conv2d_backward(square, square, local, None, 1, 1),
     "copy of another dtype": lambda: fc.conv1d(long, np.ones((1, 1, 1)), out=wide),
 }}
 call = calls[{name!r}]
@@ -363,20 +441,32 @@ call()
 SCARCE_CALLS = re.findall(r'^    "(.*)": lambda', SCARCE, re.MULTILINE)
 
 
-def test_failed_allocation_writes_none_of_several_gradients(monkeypatch):
-    x, w = np.ones((1, 8, 9, 9)), np.ones((8, 8, 3, 3))
-    out = np.full(x.shape, 7.0), np.full(w.shape, 7.0), None
+SEVERAL = {
+    "conv2d": ((1, 9, 9, 8), (8, 8, 3, 3), (8,), (1, 9, 9, 8), 1),
+    "conv_transpose2d": ((1, 9, 9, 8), (8, 8, 3, 3), (8,), (1, 9, 9, 8), 1),
+    "local_conv2d": ((1, 64, 64, 1), (64 * 64, 64, 1), (64, 64, 64), (1, 64, 64, 64), 0),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_failed_allocation_writes_none_of_several_gradients(monkeypatch, name):
+    *shapes, padding = SEVERAL[name]
+    x, w, b, dy = map(np.ones, shapes)
+    out = np.full(x.shape, 7.0), np.full(w.shape, 7.0), np.full(b.shape, 7.0)
+
+    def backward():
+        return fast(f"{name}_backward")(dy, x, w, b, padding=padding, layout="channels_last", out=out)
 
     def refuse(size):
         raise MemoryError(f"cannot allocate {size} bytes")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_core, "Block", refuse)  # in C both passes would find their memory
+        patch.setattr(_core, "Block", refuse)  # in C all passes would find their memory
         with pytest.raises(MemoryError):
-            grad.conv2d_backward(x, x, w, padding=1, out=out)
-    assert (out[0] == 7).all() and (out[1] == 7).all()
-    grad.conv2d_backward(x, x, w, padding=1, out=out)
-    assert (out[0] != 7).all()
+            backward()
+    assert all((array == 7).all() for array in out)
+    backward()
+    assert all((array != 7).all() for array in out)
 
 
 @needs_linux
