@@ -6,13 +6,14 @@ import random
 import re
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import cases
 import numpy as np
 import pytest
-from cases import LAYERS, LAYOUTS, PASSES, Convolution, fast, run
+from cases import EVERY_LAYER, LAYOUTS, PASSES, Convolution, fast, run
 
 import fastconv as fc
 from fastconv import _core, grad, runtime
@@ -182,19 +183,31 @@ def test_quota_limits_the_processors(monkeypatch, quota, wanted):
 
 
 def mixed_calls():
-    """Return convolutions, gradients and pools of all kinds; each gives an array or a tuple of them."""
+    """Return calls of all kinds of functions; each gives an array or a tuple of them."""
     calls = []
-    for problem, which, layout in itertools.product(LAYERS, PASSES, LAYOUTS):
+    for problem, which, layout in itertools.product(EVERY_LAYER, PASSES, LAYOUTS):
         calls.append(partial(run, fast, problem, which, cases.arrays(problem, "float32"), layout))
     x = cases.numbers((2, 33, 40, 50), "float32", "normal", 0)
     for name, layout in itertools.product(("max_pool2d", "avg_pool2d"), LAYOUTS):
         pool, backward = fast(name), fast(f"{name}_backward")
         calls.append(partial(pool, x, 3, 2, 1, layout=layout))
         calls.append(partial(backward, pool(x, 3, 2, 1, layout=layout), x, 3, 2, 1, layout=layout))
+    for layout in LAYOUTS:
+        image, options = cases.to_layout(x, layout, 2), {"layout": layout}
+        for kind in ("max", "avg"):
+            pool, backward = fast(f"adaptive_{kind}_pool2d"), fast(f"adaptive_{kind}_pool2d_backward")
+            calls.append(partial(pool, image, 7, **options))
+            calls.append(partial(backward, pool(image, 7, **options), image, 7, **options))
+        value, index = fc.max_pool2d(image, 2, return_indices=True, **options)
+        calls.append(partial(fc.max_unpool2d, value, index, 2, **options))
+        calls.append(partial(grad.max_unpool2d_backward, image, value, index, 2, **options))
+        calls.append(partial(fc.unfold, image, 3, 1, 1, **options))
+        calls.append(partial(fc.fold, fc.unfold(image, 3, **options), (40, 50), 3, **options))
     # One packed weight for all threads, with a form for each layout that the first to come makes.
     packed = fc.PackedWeight(cases.numbers((48, 33, 3, 3), "float32", "normal", 1))
     calls.append(partial(fc.conv2d, x, packed, padding=1))
     calls.append(partial(fc.conv2d, np.moveaxis(x, 1, -1), packed, padding=1, layout="channels_last"))
+    calls.append(partial(fc.conv_transpose2d, cases.numbers((1, 48, 9, 9), "float32", "normal", 3), packed, stride=2))
     # An output of more than 1 MB comes from the pool that all threads share.
     large = cases.numbers((4, 16, 80, 80), "float32", "normal", 2)
     calls.append(partial(fc.conv2d, large, np.ones((16, 1, 3, 3), np.float32), groups=16))
@@ -304,24 +317,39 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 
 # --- The GIL
 
-X = np.ones((1, 16, 96, 96), np.float32)
+X, PLACES = np.ones((1, 16, 96, 96), np.float32), np.zeros((1, 16, 96, 96), np.int64)
+LOCAL_X, LOCAL_W = np.ones((1, 16, 32, 32), np.float32), np.ones((32 * 32, 16, 16 * 9), np.float32)
 LONG = {
     "conv2d": partial(fc.conv2d, X, np.ones((16, 16, 5, 5), np.float32), padding=2, algorithm="direct"),
     "conv2d_weight": partial(grad.conv2d_weight, X, (16, 16, 5, 5), X, padding=2, algorithm="direct"),
     "max_pool2d": partial(fc.max_pool2d, X, 31, 1, 15),
     "max_pool2d_backward": partial(grad.max_pool2d_backward, X, X, 31, 1, 15),
-    "avg_pool2d": partial(fc.avg_pool2d, np.tile(X, (64, 1, 1, 1)), 31, 1, 15),
-    "avg_pool2d_backward": partial(grad.avg_pool2d_backward, *[np.tile(X, (64, 1, 1, 1))] * 2, 31, 1, 15),
+    "avg_pool2d": partial(fc.avg_pool2d, X, 31, 1, 15),
+    "avg_pool2d_backward": partial(grad.avg_pool2d_backward, X, X, 31, 1, 15),
+    "conv_transpose2d": partial(fc.conv_transpose2d, X, np.ones((16, 16, 5, 5), np.float32), algorithm="direct"),
+    "conv_transpose2d_backward": partial(
+        grad.conv_transpose2d_backward, X, X, np.ones((16, 16, 5, 5), np.float32), padding=2, algorithm="direct"
+    ),
+    "adaptive_max_pool2d": partial(fc.adaptive_max_pool2d, X, 95),
+    "adaptive_max_pool2d_backward": partial(grad.adaptive_max_pool2d_backward, X, X, 96),
+    "adaptive_avg_pool2d": partial(fc.adaptive_avg_pool2d, X, 95),
+    "adaptive_avg_pool2d_backward": partial(grad.adaptive_avg_pool2d_backward, X, X, 96),
+    "max_unpool2d": partial(fc.max_unpool2d, X, PLACES, 4),
+    "max_unpool2d_backward": partial(grad.max_unpool2d_backward, X, X, PLACES, 1),
+    "unfold": partial(fc.unfold, X, 9, 1, 4),
+    "fold": partial(fc.fold, np.ones((1, 16 * 9, 96 * 96), np.float32), 96, 3, 1, 1),
+    "local_conv2d": partial(fc.local_conv2d, LOCAL_X, LOCAL_W, padding=1),
+    "local_conv2d_backward": partial(grad.local_conv2d_backward, LOCAL_X, LOCAL_X, LOCAL_W, padding=1),
 }
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_other_threads_run_meanwhile(name):
-    count, stop = itertools.count(), threading.Event()
+    ticks, stop = [0], threading.Event()
 
     def counting():
         while not stop.wait(1e-4):
-            next(count)
+            ticks[0] += 1
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)  # Nobody takes the GIL from a thread that does not give it.
@@ -329,11 +357,12 @@ def test_other_threads_run_meanwhile(name):
     thread.start()
     try:
         with fc.threads(1):
-            before = next(count)
-            LONG[name]()
-            after = next(count)
+            before, end = ticks[0], time.monotonic() + 5
+            while ticks[0] < before + 2 and time.monotonic() < end:
+                LONG[name]()
+            after = ticks[0]
     finally:
         stop.set()
         sys.setswitchinterval(interval)
         thread.join()
-    assert after > before + 1
+    assert after >= before + 2
