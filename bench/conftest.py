@@ -41,8 +41,8 @@ def race(benchmark, threads):
 
     def run(name: str, layer: Layer, direction: str = "forward", dtype: str = "float32") -> None:
         contender = CONTENDERS[name]()
-        if direction not in contender.passes:
-            pytest.skip(f"{name} has no {direction} pass")
+        if direction not in contender.passes or not contender.does(layer):
+            pytest.skip(f"{name} has no {direction} pass of {layer.function}")
         if missing := contender.missing():
             pytest.skip(f"{name} needs {', '.join(missing)}")
         benchmark.group = f"{direction} {layer.shape}"

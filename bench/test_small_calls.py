@@ -6,9 +6,9 @@ import fastconv as fc
 from fastconv.bench import Layer
 
 TINY = [
-    Layer("1x1 on 4x4", 1, in_channels=1, in_height=4, in_width=4, out_channels=1, kernel_height=1, kernel_width=1),
-    Layer("3x3 on 8x8", 1, in_channels=1, in_height=8, in_width=8, out_channels=1, kernel_height=3, kernel_width=3),
-    Layer("16 maps", 1, in_channels=16, in_height=7, in_width=7, out_channels=16, kernel_height=3, kernel_width=3),
+    Layer("1x1 on 4x4", "conv2d", (1, 1, 4, 4), (1, 1, 1, 1)),
+    Layer("3x3 on 8x8", "conv2d", (1, 1, 8, 8), (1, 1, 3, 3)),
+    Layer("16 maps", "conv2d", (1, 16, 7, 7), (16, 16, 3, 3)),
 ]
 
 

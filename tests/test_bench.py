@@ -14,10 +14,31 @@ from fastconv.bench.tables import table_names
 QUICK = Settings(threads=1, rounds=1, turn=0.0, pause=0.0)
 HEADER = "source,name,mb,groups,ic,ih,iw,oc,kh,kw,sh,sw,ph,pw,dh,dw"
 
-DENSE = Layer("dense", 2, 3, 9, 8, 4, 3, 2, stride_height=2, padding_height=1, padding_width=2, dilation_width=2)
-GROUPED = Layer("grouped", 1, 4, 7, 6, 6, 3, 3, groups=2, stride_width=3, padding_height=1, padding_width=1)
-DEPTHWISE = Layer("depthwise", 1, 4, 6, 7, 4, 3, 3, groups=4, padding_height=1, padding_width=1, repeat=3)
+
+def convolution(name, input_shape, weight_shape, repeat=1, **options):
+    return Layer(name, "conv2d", input_shape, weight_shape, options, repeat)
+
+
+DENSE = convolution("dense", (2, 3, 9, 8), (4, 3, 3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+GROUPED = convolution("grouped", (1, 4, 7, 6), (6, 2, 3, 3), stride=(1, 3), padding=(1, 1), groups=2)
+DEPTHWISE = convolution("depthwise", (1, 4, 6, 7), (4, 1, 3, 3), repeat=3, padding=1, groups=4)
 LAYERS = [DENSE, GROUPED, DEPTHWISE]
+TRANSPOSED = {"stride": (2, 1), "padding": 1, "output_padding": (1, 0), "groups": 2}
+OTHERS = [
+    Layer("signal", "conv1d", (2, 3, 20), (4, 3, 5), {"stride": 2, "padding": 2}),
+    Layer("video", "conv3d", (1, 2, 4, 5, 6), (3, 2, 2, 3, 3), {"dilation": (1, 2, 1)}),
+    Layer("up", "conv_transpose2d", (2, 4, 5, 6), (4, 3, 3, 2), TRANSPOSED),
+    Layer("samples", "conv_transpose1d", (1, 6, 9), (6, 1, 8), {"stride": 4}),
+    Layer("local", "local_conv2d", (2, 3, 6, 5), (15, 4, 18), {"padding": (0, 1), "stride": (2, 1)}),
+    Layer("max", "max_pool2d", (2, 3, 9, 8), None, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    Layer("mean", "avg_pool2d", (2, 3, 9, 8), None, {"kernel_size": (3, 2), "count_include_pad": False}),
+    Layer("global", "adaptive_avg_pool2d", (2, 3, 7, 7), None, {"output_size": 1}),
+    Layer("adaptive", "adaptive_avg_pool2d", (1, 3, 13, 11), None, {"output_size": (6, 4)}),
+    Layer("adaptive max", "adaptive_max_pool2d", (2, 3, 8, 8), None, {"output_size": 3}),
+    Layer("pooled signal", "max_pool1d", (2, 3, 21), None, {"kernel_size": 4}),
+    Layer("columns", "unfold", (2, 3, 7, 6), None, {"kernel_size": 3, "padding": 1, "stride": 2}),
+    Layer("image", "fold", (2, 27, 12), None, {"output_size": (7, 6), "kernel_size": 3, "padding": 1, "stride": 2}),
+]
 
 
 # ---- tables
@@ -28,7 +49,8 @@ def test_every_table_is_readable(name):
     layers = read_table(name)
     assert layers
     for layer in layers:
-        assert min(layer.output_shape) >= 1 and layer.flops > 0 and layer.source
+        assert min(layer.output_shape) >= 1 and layer.source
+        assert (layer.flops > 0) == (layer.weight_shape is not None) == ("weight" in layer.passes)
 
 
 def test_the_published_tables_are_there():
@@ -65,7 +87,44 @@ def test_the_repeat_leaves_the_name():
 def test_a_table_of_ones_own(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text(f"{HEADER}\nme,first*2,1,1,3,8,8,4,3,3,1,1,1,1,1,1\n")
-    assert read_table(str(file)) == [Layer("first", 1, 3, 8, 8, 4, 3, 3, 1, 1, 1, 1, 1, repeat=2, source="me")]
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    assert read_table(str(file)) == [Layer("first", "conv2d", (1, 3, 8, 8), (4, 3, 3, 3), options, 2, "me")]
+
+
+def test_a_table_of_other_functions(tmp_path):
+    file = tmp_path / "mine.csv"
+    lines = [
+        "source,name,function,input,weight,options",
+        "me,up*2,conv_transpose2d,1x8x5x6,8x4x3x3,stride=2 padding=1x0",
+        "me,pool,max_pool2d,3x2x9x9,,kernel_size=2 ceil_mode=true",
+    ]
+    file.write_text("\n".join(lines))
+    assert read_table(str(file)) == [
+        Layer("up", "conv_transpose2d", (1, 8, 5, 6), (8, 4, 3, 3), {"stride": 2, "padding": (1, 0)}, 2, "me"),
+        Layer("pool", "max_pool2d", (3, 2, 9, 9), None, {"kernel_size": 2, "ceil_mode": True}, 1, "me"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("me,a,conv4d,1x1,,", "line 2: layer 'a': function: expected one of .*conv2d.*, got 'conv4d'"),
+        ("me,a,max_unpool2d,1x1,,", "line 2: layer 'a': function: expected one of"),
+        ("me,a,unfold,1x3xfour,,kernel_size=3", "line 2: input must be an integer, got 'four'"),
+        ("me,a,unfold,1x3x8x8,,kernel_size=big", "line 2: kernel_size must be an integer, got 'big'"),
+        ("me,a,unfold,1x3x8x8,,size=3", "line 2: layer 'a': .*unexpected keyword argument 'size'"),
+        ("me,a,unfold,1x3x8x8,,kernel_size=9", "line 2: layer 'a': kernel_size: .*9"),
+        ("me,a,unfold,0x3x8x8,,kernel_size=3", "line 2: layer 'a': sizes and repeats must be at least 1"),
+        ("me,a,conv2d,1x3x8x8,,", "line 2: layer 'a': .*missing 1 required positional argument: 'weight'"),
+        ("me,a,conv2d,1x3x8x8,4x2x3x3,", "line 2: layer 'a': weight: "),
+        ("me,a,unfold,1x3x8x8", "line 2: layer 'a': .*missing 1 required positional argument: 'kernel_size'"),
+    ],
+)
+def test_a_bad_line_of_other_functions_is_named(tmp_path, line, message):
+    file = tmp_path / "mine.csv"
+    file.write_text(f"source,name,function,input,weight,options\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        read_table(str(file))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +133,12 @@ def test_a_table_of_ones_own(tmp_path):
         ("me,a,1,1,3,8,8,4,3,x,1,1,1,1,1,1", "line 2: kw must be an integer, got 'x'"),
         ("me,a,1,1,3,8,8,4,3,3,1,1,1,1,1", "line 2: dw must be an integer, got None"),
         ("me,a*b,1,1,3,8,8,4,3,3,1,1,1,1,1,1", r"line 2: name after the '\*' must be an integer, got 'b'"),
-        ("me,a,1,1,3,8,8,4,3,3,0,1,1,1,1,1", "line 2: layer 'a': stride_height must be at least 1, got 0"),
-        ("me,a,1,2,3,8,8,4,3,3,1,1,1,1,1,1", r"line 2: layer 'a': groups \(2\) must divide in_channels \(3\)"),
-        ("me,a,1,1,3,8,8,4,9,9,1,1,0,0,1,1", "line 2: layer 'a': the kernel is larger than the padded input"),
+        ("me,a,1,1,3,8,8,4,3,3,0,1,1,1,1,1", "line 2: layer 'a': stride: expected at least 1, got 0"),
+        ("me,a,1,2,3,8,8,4,3,3,1,1,1,1,1,1", r"line 2: layer 'a': groups must divide ic \(3\), got 2"),
+        (
+            "me,a,1,1,3,8,8,4,9,9,1,1,0,0,1,1",
+            "line 2: layer 'a': weight: expected a kernel that fits the padded input of 8, got 9",
+        ),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, message):
@@ -105,25 +167,47 @@ def test_layers_are_chosen_by_a_pattern():
 # ---- contenders
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-@pytest.mark.parametrize("direction", PASSES)
-@pytest.mark.parametrize("name", CONTENDERS)
+@pytest.mark.parametrize(
+    "layer, flops, shape",
+    [
+        (OTHERS[0], 2 * 2 * 4 * 10 * 15, "conv1d 3->4 5/2 @20 n2"),
+        (OTHERS[2], 2 * 2 * 4 * 5 * 6 * 18, "conv_transpose2d 4->6 3x2/2x1 g2 @5x6 n2"),
+        (OTHERS[4], 2 * 2 * 15 * 4 * 18, "local_conv2d 3->4 /2x1 @6x5 n2"),
+        (OTHERS[5], 0, "max_pool2d 3 3x3/2 @9x8 n2"),
+        (OTHERS[8], 0, "adaptive_avg_pool2d 3 ->6x4 @13x11"),
+        (OTHERS[12], 0, "fold 27 ->7x6 3x3/2 @12 n2"),
+    ],
+    ids=str,
+)
+def test_what_a_layer_is(layer, flops, shape):
+    assert (layer.flops, layer.shape) == (flops, shape)
+
+
+CASES = [
+    pytest.param(name, direction, layer, id=f"{name}-{direction}-{layer.name}")
+    for name, kind in CONTENDERS.items()
+    for layer in [*LAYERS, *OTHERS]
+    for direction in PASSES
+    if kind.does(layer) and direction in kind.passes and direction in layer.passes
+]
+
+
+@pytest.mark.parametrize("name, direction, layer", CASES)
 def test_contenders_compute_the_problem(name, direction, layer):
     contender = CONTENDERS[name]()
-    if not contender.available() or direction not in contender.passes:
-        pytest.skip(f"no {direction} pass of {name} here")
+    if not contender.available():
+        pytest.skip(f"{name} is not installed")
     problem = Problem(layer, direction)
     try:
         result = contender.to_numpy(contender.prepare(problem, 1)(), problem)
     except Unsupported as reason:
         pytest.skip(str(reason))
-    options = layer.options
+    arrays = [array for array in (problem.input, problem.weight) if array is not None]
     if direction == "forward":
-        expected = reference.conv2d(problem.input, problem.weight, **options)
+        expected = getattr(reference, layer.function)(*arrays, **layer.options)
     else:
-        x, w, dy = problem.input, problem.weight, problem.grad_output
-        gradients = reference.conv2d_backward(dy, x, w, **options)
-        expected = gradients[0 if direction == "input" else 1]
+        gradients = getattr(reference, f"{layer.function}_backward")(problem.grad_output, *arrays, **layer.options)
+        expected = gradients[("input", "weight").index(direction)] if isinstance(gradients, tuple) else gradients
     assert result.shape == expected.shape
     np.testing.assert_allclose(result, expected, atol=1e-4)
 
@@ -131,6 +215,8 @@ def test_contenders_compute_the_problem(name, direction, layer):
 def test_wrong_problems_are_refused():
     with pytest.raises(ValueError, match="pass must be one of forward, input, weight, got 'sideways'"):
         Problem(DENSE, "sideways")
+    with pytest.raises(ValueError, match="pass must be forward or input where there is no weight, got 'weight'"):
+        Problem(OTHERS[5], "weight")
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, got 'int8'"):
         Problem(DENSE, dtype="int8")
 
@@ -244,3 +330,36 @@ def test_json():
     assert (first["name"], first["repeat"], first["pass"], second["pass"]) == ("depthwise", 3, "forward", "weight")
     assert first["peak_share"] == pytest.approx(first["contenders"]["fastconv"]["gflops"] / 100)
     assert set(document["geometric_means"]) == {"forward", "weight"}
+
+
+# ---- the picture
+
+
+def test_picture():
+    pytest.importorskip("matplotlib")
+    from fastconv.bench import plot
+
+    def result(layer, **ratios):
+        timings = {"fastconv": harness.Timing(1.0), **{name: harness.Timing(r, r) for name, r in ratios.items() if r}}
+        timings |= {name: harness.Timing(reason="no") for name, r in ratios.items() if r is None}
+        return harness.Result(layer, "forward", "float32", "direct", timings)
+
+    forward = [result(DENSE, torch=4.0, numpy=0.5), result(GROUPED, torch=1.0, numpy=None)]
+    results = {
+        ("mine", "forward"): forward,
+        ("mine", "input"): forward[:1],
+        ("pools", "forward"): [result(OTHERS[5], torch=2.0)],
+    }
+    figure = plot.draw(results, "how it was measured")
+    assert figure.get_suptitle().startswith("how it was measured")
+    first, second, third = (axes for axes in figure.axes if axes.get_visible())  # there is no input gradient of pools
+    assert first.get_title() == "mine, forward\ngeometric mean: torch 2.00x, numpy 0.50x"
+    assert second.get_title().startswith("mine, input gradient\n")
+    assert [(bar.get_x(), bar.get_width()) for bar in first.patches] == [(1, 3), (1, -0.5), (1, 0)]
+    assert first.get_xscale() == "log" and first.get_xlim()[0] < 0.5 and first.get_xlim()[1] > 4
+    labels = [label.get_text() for label in first.get_yticklabels()]
+    assert labels == [f"{layer.name}   {layer.shape}" for layer in (DENSE, GROUPED)]
+    assert [label.get_text() for label in third.get_yticklabels()] == [f"max   {OTHERS[5].shape}"]
+    assert first.yaxis_inverted()  # the first layer on top
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["torch", "numpy"]

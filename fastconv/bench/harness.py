@@ -85,9 +85,9 @@ class Result:
         return self.timings[Fastconv.name].milliseconds
 
     def gflops(self, name: str = Fastconv.name) -> float | None:
-        """Return a contender's GFLOP/s, counted as the direct sum's."""
+        """Return a contender's GFLOP/s, counted as the direct sum's; None where nothing is multiplied."""
         milliseconds = self.timings[name].milliseconds
-        return self.layer.flops / milliseconds / 1e6 if milliseconds else None
+        return self.layer.flops / milliseconds / 1e6 if milliseconds and self.layer.flops else None
 
     @property
     def best_ratio(self) -> float | None:
@@ -144,6 +144,8 @@ def measure(problem: Problem, names: Sequence[str], settings: Settings) -> dict[
         for name in names:
             contender = _make(name, settings)
             try:
+                if not contender.does(problem.layer):
+                    raise Unsupported(f"is not compared on {problem.layer.function}")
                 call = contender.prepare(problem, settings.threads)
                 result = contender.to_numpy(call(), problem)
                 expected = np.array(result) if expected is None else expected
@@ -207,10 +209,12 @@ class _Apart:
             self._pool = None
 
 
-def contenders_of(direction: str, peers: Sequence[str]) -> list[str]:
-    """Return the names of fastconv's contenders and of those peers that can do a pass, in order."""
-    ours = [kind.name for kind in OURS if direction in kind.passes]
-    return ours + [name for name in peers if direction in CONTENDERS[name].passes]
+def contenders_of(direction: str, peers: Sequence[str], layers: Iterable[Layer]) -> list[str]:
+    """Return the names of fastconv's contenders and of the peers that can do a pass of any of the layers, in order."""
+    layers = list(layers)
+    names = [*(kind.name for kind in OURS), *peers]
+    able = [name for name in names if direction in CONTENDERS[name].passes]
+    return [name for name in able if any(map(CONTENDERS[name].does, layers))]
 
 
 def run(
@@ -225,7 +229,7 @@ def run(
     Parameters
     ----------
     layers : iterable of Layer
-        What to measure.
+        What to measure; layers without that pass are left out.
     settings : Settings
         Threads, rounds and times.
     direction : str
@@ -235,7 +239,8 @@ def run(
     peers : sequence of str
         Names of `CONTENDERS`; each takes part in the passes it can do.
     """
-    names = contenders_of(direction, peers)
+    layers = [layer for layer in layers if direction in layer.passes]
+    names = contenders_of(direction, peers, layers)
     ours = [name for name in names if not _is_peer(name)]
     apart = _Apart()
     try:
@@ -311,6 +316,16 @@ class TablePrinter:
         self._name_width = max([len(_title(layer)) for layer in layers] + [len("geometric mean")])
         self._shape_width = max([len(layer.shape) for layer in layers] + [len("shape")])
 
+    def print(self, results: Iterable[Result]) -> list[Result]:
+        """Print the whole table, each line when its result comes, and return the results."""
+        self.header()
+        seen = []
+        for result in results:
+            self.row(result)
+            seen.append(result)
+        self.footer(seen)
+        return seen
+
     def header(self) -> None:
         """Print the column titles."""
         columns = [
@@ -332,15 +347,14 @@ class TablePrinter:
     def row(self, result: Result) -> None:
         """Print one layer."""
         rate = result.gflops()
-        share = f"{rate / self._peak:.0%}" if rate else "-"
         columns = [
             f"{_title(result.layer):{self._name_width}}",
             f"{result.layer.shape:{self._shape_width}}",
             f"{result.algorithm:10}",
-            f"{result.layer.flops / 1e9:7.3f}",
+            f"{_number(result.layer.flops / 1e9 or None, 3):>7}",
             f"{_number(result.ours, 3):>8}",
             f"{_number(rate, 0):>7}",
-            f"{share:>5}",
+            f"{_share(rate, self._peak):>5}",
             *(f"{_number(result.timings[name].milliseconds, 3):>9}" for name in self._packed),
             *(self._peer(result.timings[name].milliseconds, result.timings[name].ratio) for name in self._peers),
             *([f"{_ratio(result.best_ratio):>9}"] if self._peers else []),
@@ -361,7 +375,7 @@ class TablePrinter:
                     f"{'':7}",
                     f"{'':8}",
                     f"{_number(rate, 0):>7}",
-                    f"{rate / self._peak if rate else 0:5.0%}",
+                    f"{_share(rate, self._peak):>5}",
                     *(f"{'':9}" for _ in self._packed),
                     *(self._peer(None, means[name], "") for name in self._peers),
                     *([f"{_ratio(means['best peer']):>9}"] if self._peers else []),
@@ -370,11 +384,12 @@ class TablePrinter:
         )
         totals = {name: total_milliseconds(results, name) for name in results[0].timings}
         repeats = any(result.layer.repeat > 1 for result in results)
+        work = sum(result.layer.flops * result.layer.repeat for result in results)
         self._print(
             "  ".join(
                 [
                     f"{'sum, with repeats' if repeats else 'sum':{gap}}",
-                    f"{sum(result.layer.flops * result.layer.repeat for result in results) / 1e9:7.3f}",
+                    f"{_number(work / 1e9 or None, 3):>7}",
                     f"{_number(totals[Fastconv.name], 3):>8}",
                     f"{'':7}",
                     f"{'':5}",
@@ -407,6 +422,10 @@ def _title(layer: Layer) -> str:
 
 def _number(value: float | None, digits: int, absent: str = "-") -> str:
     return absent if value is None else f"{value:.{digits}f}"
+
+
+def _share(rate: float | None, peak: float) -> str:
+    return "-" if rate is None else f"{rate / peak:.0%}"
 
 
 def _ratio(value: float | None) -> str:
@@ -446,6 +465,7 @@ def _record(result: Result, peak: float) -> dict[str, Any]:
         "source": layer.source,
         "name": layer.name,
         "repeat": layer.repeat,
+        "function": layer.function,
         "pass": result.direction,
         "dtype": result.dtype,
         "input_shape": layer.input_shape,

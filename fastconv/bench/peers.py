@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from fastconv.bench.tables import Layer
 
 PASSES = ("forward", "input", "weight")
 DTYPES = ("float32", "float64")
+CONVOLUTIONS = tuple(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3))
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Any]
@@ -45,6 +48,8 @@ class Problem:
     def __post_init__(self) -> None:
         if self.direction not in PASSES:
             raise ValueError(f"pass must be one of {', '.join(PASSES)}, got {self.direction!r}")
+        if self.direction not in self.layer.passes:
+            raise ValueError(f"pass must be forward or input where there is no weight, got {self.direction!r}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
@@ -53,11 +58,21 @@ class Problem:
         return self._normal(self.layer.input_shape, 0)
 
     @cached_property
-    def weight(self) -> Array:
-        taps = int(np.prod(self.layer.weight_shape[1:]))
-        weight = self._normal(self.layer.weight_shape, 1)
-        weight /= np.sqrt(taps)  # so that results are about as large as the input
+    def weight(self) -> Array | None:
+        """The weight, so small that results are about as large as the input; None where the function takes none."""
+        layer = self.layer
+        if layer.weight_shape is None:
+            return None
+        weight = self._normal(layer.weight_shape, 1)
+        weight /= math.sqrt(max(1.0, layer.flops / 2 / math.prod(layer.output_shape)))
         return weight
+
+    @property
+    def kernel(self) -> Array:
+        """The weight of a function that takes one."""
+        if self.weight is None:
+            raise Unsupported(f"{self.layer.function} takes no weight")
+        return self.weight
 
     @cached_property
     def grad_output(self) -> Array:
@@ -68,7 +83,7 @@ class Problem:
 
 
 class Contender:
-    """One way to compute a convolution.
+    """One way to compute a layer.
 
     Attributes
     ----------
@@ -76,6 +91,8 @@ class Contender:
         What the table and the command line call it.
     modules : tuple of str
         What must be installed; the first one's version is reported.
+    functions : tuple of str
+        The functions it can do; none are all.
     passes : tuple of str
         The passes it can do.
     rival : str
@@ -86,9 +103,15 @@ class Contender:
 
     name = ""
     modules: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ("conv2d",)
     passes: tuple[str, ...] = ("forward",)
     rival = "fastconv"
     alone = False
+
+    @classmethod
+    def does(cls, layer: Layer) -> bool:
+        """Return whether it is compared on the layer's function."""
+        return not cls.functions or layer.function in cls.functions
 
     def missing(self) -> list[str]:
         """Return the modules that it needs and that are not installed."""
@@ -122,6 +145,7 @@ class Fastconv(Contender):
     """fastconv on plain arrays: everything is packed on each call."""
 
     name = "fastconv"
+    functions: tuple[str, ...] = ()
     passes: tuple[str, ...] = PASSES
 
     def __init__(self, algorithm: str = "auto") -> None:
@@ -132,34 +156,44 @@ class Fastconv(Contender):
 
     def prepare(self, problem: Problem, threads: int) -> Call:
         layer = problem.layer
-        options = layer.stride, layer.padding, layer.dilation, layer.groups
-        named: dict[str, Any] = {} if self.algorithm == "auto" else {"algorithm": self.algorithm}
+        function = getattr(fc, layer.function)
+        options = dict(layer.options)
+        if self.algorithm != "auto":
+            if "algorithm" not in inspect.signature(function).parameters:
+                raise Unsupported(f"{layer.function} has one algorithm, and no name for it")
+            options["algorithm"] = self.algorithm
+        arrays = [problem.input] if problem.weight is None else [problem.input, self._weight(problem)]
         if problem.direction == "forward":
-            call = partial(fc.conv2d, problem.input, self._weight(problem), None, *options, **named)
-        elif problem.direction == "input":
-            call = partial(
-                fc.grad.conv2d_input, layer.input_shape, problem.weight, problem.grad_output, *options, **named
-            )
+            call = partial(function, *arrays, **options)
         else:
-            call = partial(
-                fc.grad.conv2d_weight, problem.input, layer.weight_shape, problem.grad_output, *options, **named
-            )
-        if named:
+            gradient = getattr(fc.grad, f"{layer.function}_backward")
+            if problem.weight is not None:
+                options["needs"] = [problem.direction == wanted for wanted in ("input", "weight", "bias")]
+            elif "indices" in inspect.signature(gradient).parameters:  # PyTorch, too, keeps those of the forward pass
+                options["indices"] = function(*arrays, **options, return_indices=True)[1]
+            call = partial(gradient, problem.grad_output, *arrays, **options)
+        if self.algorithm != "auto":
             try:
                 call()
             except ValueError as error:  # an algorithm that was asked for by name may refuse the problem
                 raise Unsupported(str(error)) from None
         return call
 
+    def to_numpy(self, result: Any, problem: Problem) -> Any:
+        if isinstance(result, tuple):
+            result = result[0 if problem.direction == "input" else 1]
+        return result
+
     def chosen(self, problem: Problem) -> str:
-        """Return the name of the algorithm that runs this problem."""
+        """Return the name of the algorithm that runs this problem, nothing where there is one only."""
+        layer = problem.layer
+        if layer.function not in CONVOLUTIONS:
+            return ""
         if self.algorithm != "auto":
             return self.algorithm
-        layer = problem.layer
         grad = None if problem.direction == "forward" else problem.direction
-        return fc.explain(
-            "conv2d", layer.input_shape, layer.weight_shape, grad=grad, dtype=problem.dtype, **layer.options
-        ).algorithm
+        shapes = layer.input_shape, layer.weight_shape
+        return fc.explain(layer.function, *shapes, grad=grad, dtype=problem.dtype, **layer.options).algorithm
 
     def _weight(self, problem: Problem) -> Any:
         return problem.weight
@@ -169,6 +203,7 @@ class FastconvPacked(Fastconv):
     """fastconv with `fc.PackedWeight`, as a network that is run for inference keeps its weights."""
 
     name = "fastconv-packed"
+    functions = CONVOLUTIONS
     passes = ("forward",)
 
     def _weight(self, problem: Problem) -> Any:
@@ -176,28 +211,58 @@ class FastconvPacked(Fastconv):
 
 
 class Torch(Contender):
-    """PyTorch on contiguous NCHW tensors."""
+    """PyTorch on contiguous tensors, channels first."""
 
     name = "torch"
     modules = ("torch",)
+    functions = ()
     passes = PASSES
 
     def prepare(self, problem: Problem, threads: int) -> Call:
         torch = importlib.import_module("torch")
         torch.set_num_threads(threads)
         layer = problem.layer
-        options = layer.stride, layer.padding, layer.dilation
-        x, w = self._tensor(torch, problem.input), self._tensor(torch, problem.weight)
+        function = getattr(torch.nn.functional, layer.function, None)
+        if function is None:
+            raise Unsupported(f"PyTorch has no {layer.function}")
+        x = self._tensor(torch, problem.input)
+        if problem.weight is None:
+            if problem.direction == "forward":
+                return partial(function, x, **layer.options)
+            y = function(x.requires_grad_(), **layer.options)
+            x.requires_grad_(False)  # or its gradient would be made ready for a second derivative
+            return self._backward(y.grad_fn, self._tensor(torch, problem.grad_output))
+        w = self._tensor(torch, problem.weight)
         if problem.direction == "forward":
-            return partial(torch.nn.functional.conv2d, x, w, None, *options, layer.groups)
-        dy = self._tensor(torch, problem.grad_output)
-        needs = [problem.direction == "input", problem.direction == "weight", False]
+            return partial(function, x, w, **layer.options)
         # what autograd calls; torch.nn.grad would make extra tensors on each call
-        backward = torch.ops.aten.convolution_backward
-        return partial(backward, dy, x, w, None, *options, False, [0, 0], layer.groups, needs)
+        dy, backward = self._tensor(torch, problem.grad_output), torch.ops.aten.convolution_backward
+        needs = [problem.direction == "input", problem.direction == "weight", False]
+        options = layer.stride, layer.padding, layer.dilation, "transpose" in layer.function, layer.output_padding
+        return partial(backward, dy, x, w, None, *options, layer.groups, needs)
+
+    def _backward(self, node: Any, dy: Any) -> Call:
+        """Return the backward pass of a graph without branches: autograd's own steps, without its bookkeeping."""
+        nodes = []
+        while node.next_functions:
+            nodes.append(node)
+            ((node, _),) = node.next_functions
+
+        # That of a mean is one number a channel, said to be many: contiguous() writes them.
+        if len(nodes) == 1:
+            return lambda: nodes[0](dy).contiguous()
+
+        def call() -> Any:
+            gradient = dy
+            for node in nodes:
+                gradient = node(gradient)
+            return gradient.contiguous()
+
+        without_graph: Call = importlib.import_module("torch").no_grad()(call)
+        return without_graph
 
     def to_numpy(self, result: Any, problem: Problem) -> Any:
-        if problem.direction != "forward":
+        if isinstance(result, tuple):
             result = result[0 if problem.direction == "input" else 1]
         return result.numpy()
 
@@ -211,6 +276,8 @@ class TorchChannelsLast(Torch):
     name = "torch-nhwc"
 
     def _tensor(self, torch: Any, array: Array) -> Any:
+        if array.ndim != 4:
+            raise Unsupported("PyTorch has channels-last for four dimensions")
         return torch.from_numpy(array).contiguous(memory_format=torch.channels_last)
 
 
@@ -249,7 +316,7 @@ class OnnxRuntime(Contender):
             "Conv",
             ["x", "w"],
             ["y"],
-            kernel_shape=layer.weight_shape[2:],
+            kernel_shape=problem.kernel.shape[2:],
             strides=layer.stride,
             pads=layer.padding * 2,  # all the beginnings, then all the ends
             dilations=layer.dilation,
@@ -260,7 +327,7 @@ class OnnxRuntime(Contender):
             "layer",
             [helper.make_tensor_value_info("x", float32, layer.input_shape)],
             [helper.make_tensor_value_info("y", float32, layer.output_shape)],
-            [numpy_helper.from_array(problem.weight, "w")],
+            [numpy_helper.from_array(problem.kernel, "w")],
         )
         # an old opset and file version, which every runtime of the last years reads; Conv has not changed since 11
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -281,11 +348,11 @@ class OpenVino(Contender):
         layer = problem.layer
         x = opset.parameter(list(layer.input_shape), np.float32)
         places = list(layer.stride), list(layer.padding), list(layer.padding), list(layer.dilation)
+        weight = problem.kernel
         if layer.groups == 1:
-            y = opset.convolution(x, opset.constant(problem.weight), *places)
+            y = opset.convolution(x, opset.constant(weight), *places)
         else:
-            shape = layer.groups, layer.out_channels // layer.groups, *layer.weight_shape[1:]
-            y = opset.group_convolution(x, opset.constant(problem.weight.reshape(shape)), *places)
+            y = opset.group_convolution(x, opset.constant(_by_group(weight, layer.groups)), *places)
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",  # it would take bfloat16 where the CPU has it
@@ -322,8 +389,8 @@ class Ncnn(Contender):
             setattr(net.opt, option, False)  # float32 throughout, like everyone else
         with tempfile.TemporaryDirectory() as folder:
             description, weights = Path(folder, "layer.param"), Path(folder, "layer.bin")
-            description.write_text(self._description(problem.layer))
-            weights.write_bytes(bytes(4) + problem.weight.tobytes())  # four zero bytes: float32 follows
+            description.write_text(self._description(problem.layer, problem.kernel.shape))
+            weights.write_bytes(bytes(4) + problem.kernel.tobytes())  # four zero bytes: float32 follows
             if net.load_param(str(description)) or net.load_model(str(weights)):
                 raise Unsupported("ncnn does not load the layer")
         images = [ncnn.Mat(image) for image in problem.input]
@@ -338,25 +405,21 @@ class Ncnn(Contender):
 
         return call
 
-    def _description(self, layer: Layer) -> str:
-        values = {
-            0: layer.out_channels,
-            1: layer.kernel_width,
-            11: layer.kernel_height,
-            2: layer.dilation_width,
-            12: layer.dilation_height,
-            3: layer.stride_width,
-            13: layer.stride_height,
-            4: layer.padding_width,
-            14: layer.padding_height,
-            5: 0,  # no bias
-            6: int(np.prod(layer.weight_shape)),
-        }
+    def _description(self, layer: Layer, weight_shape: tuple[int, ...]) -> str:
+        values = {0: weight_shape[0], 5: 0, 6: math.prod(weight_shape)}  # 5: no bias
+        for key, (height, width) in {
+            1: weight_shape[2:],
+            2: layer.dilation,
+            3: layer.stride,
+            4: layer.padding,
+        }.items():
+            values[key], values[key + 10] = width, height
         kind = "Convolution"
         if layer.groups > 1:
             kind, values[7] = "ConvolutionDepthWise", layer.groups
         fields = " ".join(f"{key}={value}" for key, value in values.items())
-        size = f"0={layer.in_width} 1={layer.in_height} 2={layer.in_channels}"
+        _, channels, height, width = layer.input_shape
+        size = f"0={width} 1={height} 2={channels}"
         return f"7767517\n2 2\nInput x 0 1 x {size}\n{kind} layer 1 1 x y {fields}\n"
 
     def to_numpy(self, result: Any, problem: Problem) -> Any:
@@ -376,47 +439,52 @@ class NumpyIm2col(Contender):
         return partial(getattr(self, f"_{problem.direction}"), problem)
 
     def _forward(self, problem: Problem) -> Array:
-        layer = problem.layer
-        weight = problem.weight.reshape(layer.groups, layer.out_channels // layer.groups, -1)
-        output = np.empty(layer.output_shape, problem.dtype)
+        weight = self._rows(problem)
+        output = np.empty(problem.layer.output_shape, problem.dtype)
         for image, result in zip(problem.input, output, strict=True):
-            np.matmul(weight, self._columns(layer, image), out=result.reshape(*weight.shape[:2], -1))
+            np.matmul(weight, self._columns(problem, image), out=result.reshape(*weight.shape[:2], -1))
         return output
 
     def _input(self, problem: Problem) -> Array:
         layer = problem.layer
         (sh, sw), (ph, pw), (dh, dw) = layer.stride, layer.padding, layer.dilation
-        weight = problem.weight.reshape(layer.groups, layer.out_channels // layer.groups, -1)
-        shape = layer.in_channels, layer.kernel_height, layer.kernel_width, layer.out_height, layer.out_width
+        weight, kernel, (out_height, out_width) = self._rows(problem), problem.kernel.shape[2:], layer.output_shape[2:]
         batch, channels, height, width = layer.input_shape
         padded = np.zeros((batch, channels, height + 2 * ph, width + 2 * pw), problem.dtype)
         for grad, image in zip(problem.grad_output, padded, strict=True):
             columns = weight.transpose(0, 2, 1) @ grad.reshape(*weight.shape[:2], -1)
-            columns = columns.reshape(shape)
-            for i in range(layer.kernel_height):
-                for j in range(layer.kernel_width):
-                    rows = slice(i * dh, i * dh + sh * layer.out_height, sh)
-                    places = slice(j * dw, j * dw + sw * layer.out_width, sw)
-                    image[:, rows, places] += columns[:, i, j]
+            columns = columns.reshape(channels, *kernel, out_height, out_width)
+            for i, j in np.ndindex(*kernel):
+                rows = slice(i * dh, i * dh + sh * out_height, sh)
+                places = slice(j * dw, j * dw + sw * out_width, sw)
+                image[:, rows, places] += columns[:, i, j]
         return padded[:, :, ph : ph + height, pw : pw + width]
 
     def _weight(self, problem: Problem) -> Array:
-        layer = problem.layer
-        per_group = layer.out_channels // layer.groups
-        total = np.zeros((layer.groups, per_group, int(np.prod(layer.weight_shape[1:]))), problem.dtype)
+        total = np.zeros_like(self._rows(problem))
         for image, grad in zip(problem.input, problem.grad_output, strict=True):
-            columns = self._columns(layer, image)
-            total += grad.reshape(layer.groups, per_group, -1) @ columns.transpose(0, 2, 1)
-        return total.reshape(layer.weight_shape)
+            total += grad.reshape(*total.shape[:2], -1) @ self._columns(problem, image).transpose(0, 2, 1)
+        return total.reshape(problem.kernel.shape)
 
-    def _columns(self, layer: Layer, image: Array) -> Array:
+    def _rows(self, problem: Problem) -> Array:
+        """Return the weight as [groups, outputs / groups, inputs / groups * kernel]."""
+        grouped = _by_group(problem.kernel, problem.layer.groups)
+        return grouped.reshape(*grouped.shape[:2], -1)
+
+    def _columns(self, problem: Problem, image: Array) -> Array:
         """Return [groups, channels / groups * kernel, out_height * out_width]."""
-        (sh, sw), (ph, pw), (dh, dw) = layer.stride, layer.padding, layer.dilation
+        layer = problem.layer
+        (sh, sw), (ph, pw), dilation = layer.stride, layer.padding, layer.dilation
         padded = np.pad(image, ((0, 0), (ph, ph), (pw, pw))) if ph or pw else image
-        window = dh * (layer.kernel_height - 1) + 1, dw * (layer.kernel_width - 1) + 1
+        window = [d * (k - 1) + 1 for d, k in zip(dilation, problem.kernel.shape[2:], strict=True)]
         windows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(1, 2))
-        taps = windows[:, ::sh, ::sw, ::dh, ::dw].transpose(0, 3, 4, 1, 2)
-        return taps.reshape(layer.groups, -1, layer.out_height * layer.out_width)
+        taps = windows[:, ::sh, ::sw, :: dilation[0], :: dilation[1]].transpose(0, 3, 4, 1, 2)
+        return taps.reshape(layer.groups, -1, math.prod(layer.output_shape[2:]))
+
+
+def _by_group(weight: Array, groups: int) -> Array:
+    """Return a weight [outputs, inputs / groups, ...] as [groups, outputs / groups, inputs / groups, ...]."""
+    return weight.reshape(groups, -1, *weight.shape[1:])
 
 
 OURS: tuple[type[Fastconv], ...] = (Fastconv, FastconvPacked)

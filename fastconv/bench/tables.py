@@ -1,136 +1,167 @@
-"""Layer tables: the convolutions of published networks, one line each, in CSV files that ship with the package."""
+"""Layer tables: layers of published networks, one line each, in CSV files that ship with the package.
+
+A layer is a function, the shapes of its input and weight, and its options. Two kinds of file say so: one with the
+columns `COLUMNS`, for any function, and one with `CONVOLUTION_COLUMNS`, a number each, for 2-D convolutions.
+"""
 
 from __future__ import annotations
 
 import csv
 import fnmatch
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-_NUMBERS = {  # column of the file -> field of Layer
-    "mb": "batch",
-    "groups": "groups",
-    "ic": "in_channels",
-    "ih": "in_height",
-    "iw": "in_width",
-    "oc": "out_channels",
-    "kh": "kernel_height",
-    "kw": "kernel_width",
-    "sh": "stride_height",
-    "sw": "stride_width",
-    "ph": "padding_height",
-    "pw": "padding_width",
-    "dh": "dilation_height",
-    "dw": "dilation_width",
-}
-COLUMNS = ("source", "name", *_NUMBERS)
+import numpy as np
+
+import fastconv as fc
+from fastconv import grad
+
+COLUMNS = ("source", "name", "function", "input", "weight", "options")
+_PAIRS = {"stride": ("sh", "sw"), "padding": ("ph", "pw"), "dilation": ("dh", "dw")}
+CONVOLUTION_COLUMNS = (
+    *("source", "name", "mb", "groups", "ic", "ih", "iw", "oc", "kh", "kw"),
+    *(column for pair in _PAIRS.values() for column in pair),
+)
+
+# Unpooling is left out: its second array is made by a pool.
+FUNCTIONS = tuple(name for name in fc.__all__ if f"{name}_backward" in grad.__all__ and "unpool" not in name)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One 2-D convolution of a network: its shapes, and how often the network repeats it.
+    """One layer of a network: a function of `fastconv`, its shapes, and how often the network repeats it.
 
-    Dilation is 1 for neighbouring taps, as in PyTorch.
+    Attributes
+    ----------
+    name : str
+        What the table calls it.
+    function : str
+        One of `FUNCTIONS`.
+    input_shape : tuple of int
+        With the batch, channels first.
+    weight_shape : tuple of int or None
+        None for a function without a weight.
+    options : dict
+        The function's keyword arguments.
+    repeat : int
+        How often the network has it.
+    source : str
+        Where it is from.
+
+    Raises
+    ------
+    ValueError
+        The function refuses shapes or options.
     """
 
     name: str
-    batch: int
-    in_channels: int
-    in_height: int
-    in_width: int
-    out_channels: int
-    kernel_height: int
-    kernel_width: int
-    groups: int = 1
-    stride_height: int = 1
-    stride_width: int = 1
-    padding_height: int = 0
-    padding_width: int = 0
-    dilation_height: int = 1
-    dilation_width: int = 1
+    function: str
+    input_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     repeat: int = 1
     source: str = ""
 
     def __post_init__(self) -> None:
-        for field in (*_NUMBERS.values(), "repeat"):
-            least = 0 if field.startswith("padding") else 1
-            if getattr(self, field) < least:
-                raise ValueError(f"layer {self.name!r}: {field} must be at least {least}, got {getattr(self, field)}")
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"layer {self.name!r}: groups ({self.groups}) must divide in_channels ({self.in_channels}) "
-                f"and out_channels ({self.out_channels})"
-            )
-        if min(self.out_height, self.out_width) < 1:
-            raise ValueError(f"layer {self.name!r}: the kernel is larger than the padded input")
+        try:
+            if self.function not in FUNCTIONS:
+                raise ValueError(f"function: expected one of {', '.join(FUNCTIONS)}, got {self.function!r}")
+            if min((*self.input_shape, *(self.weight_shape or ()), self.repeat)) < 1:
+                raise ValueError("sizes and repeats must be at least 1")
+            self.output_shape  # noqa: B018 - computed, to see that the function takes the layer
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"layer {self.name!r}: {error}") from None
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """What the function makes of no images, with the batch put back."""
+        arrays = [np.empty((0, *self.input_shape[1:]), np.float32)]
+        if self.weight_shape is not None:
+            arrays.append(np.empty(self.weight_shape, np.float32))
+        return self.input_shape[0], *getattr(fc, self.function)(*arrays, **self.options).shape[1:]
 
     @property
-    def stride(self) -> tuple[int, int]:
-        return self.stride_height, self.stride_width
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        return self.padding_height, self.padding_width
-
-    @property
-    def dilation(self) -> tuple[int, int]:
-        return self.dilation_height, self.dilation_width
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments of ``conv2d`` that this layer needs."""
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-
-    @property
-    def out_height(self) -> int:
-        reach = self.dilation_height * (self.kernel_height - 1)
-        return (self.in_height + 2 * self.padding_height - reach - 1) // self.stride_height + 1
-
-    @property
-    def out_width(self) -> int:
-        reach = self.dilation_width * (self.kernel_width - 1)
-        return (self.in_width + 2 * self.padding_width - reach - 1) // self.stride_width + 1
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        return self.batch, self.in_channels, self.in_height, self.in_width
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        return self.out_channels, self.in_channels // self.groups, self.kernel_height, self.kernel_width
-
-    @property
-    def output_shape(self) -> tuple[int, int, int, int]:
-        return self.batch, self.out_channels, self.out_height, self.out_width
+    def passes(self) -> tuple[str, ...]:
+        """The passes that there are: ``weight`` only where there is one."""
+        return ("forward", "input") if self.weight_shape is None else ("forward", "input", "weight")
 
     @property
     def flops(self) -> int:
-        """Two operations a multiply-add of the direct sum, padding included; the same for each of the three passes."""
-        taps = self.in_channels // self.groups * self.kernel_height * self.kernel_width
-        return 2 * self.batch * self.out_channels * self.out_height * self.out_width * taps
+        """Two operations a multiply-add of the direct sum, padding included; the same for each of the passes.
+
+        0 for functions that do not multiply.
+        """
+        if self.weight_shape is None:
+            return 0
+        if self.function.startswith("local"):  # every weight has one place
+            return 2 * self.input_shape[0] * math.prod(self.weight_shape)
+        pixels = self.input_shape if "transpose" in self.function else self.output_shape
+        return 2 * math.prod(pixels) * math.prod(self.weight_shape[1:])
+
+    @property
+    def groups(self) -> int:
+        return int(self.options.get("groups", 1))
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        return self._each("stride", 1)
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        return self._each("padding", 0)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        return self._each("dilation", 1)
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        return self._each("output_padding", 0)
 
     @property
     def shape(self) -> str:
-        """The problem in a few characters, such as ``128->128 3x3/2 @56x56``."""
-        text = f"{self.in_channels}->{self.out_channels} {self.kernel_height}x{self.kernel_width}"
-        if self.stride != (1, 1):
-            text += f"/{_pair(self.stride)}"
-        if self.dilation != (1, 1):
-            text += f" d{_pair(self.dilation)}"
+        """The problem in a few characters, such as ``128->128 3x3/2 @56x56``; other functions than conv2d are named."""
+        channels, *size = self.input_shape[1:]
+        kernel = self._each("kernel_size", 0) if self.weight_shape is None else self.weight_shape[2:]
+        if self.function.startswith("local"):  # its weight does not say which rows and columns it has
+            kernel = ()
+        words = [] if self.function == "conv2d" else [self.function]
+        words.append(f"{channels}->{self.output_shape[1]}" if self.weight_shape else f"{channels}")
+        if "output_size" in self.options:
+            words.append("->" + _times(self._each("output_size", 1)))
+        stride = "" if set(self.stride) == {1} else f"/{_same(self.stride)}"
+        if any(kernel) or stride:
+            words.append(_times(kernel) + stride)
+        if set(self.dilation) != {1}:
+            words.append(f"d{_same(self.dilation)}")
         if self.groups > 1:
-            text += f" g{self.groups}"
-        return f"{text} @{self.in_height}x{self.in_width}" + (f" n{self.batch}" if self.batch > 1 else "")
+            words.append(f"g{self.groups}")
+        words.append(f"@{_times(size)}")
+        if self.input_shape[0] > 1:
+            words.append(f"n{self.input_shape[0]}")
+        return " ".join(words)
 
     def with_batch(self, batch: int) -> Layer:
         """Return the same layer for another number of images."""
-        return replace(self, batch=batch)
+        return replace(self, input_shape=(batch, *self.input_shape[1:]))
+
+    def _each(self, option: str, default: int) -> tuple[int, ...]:
+        value = self.options.get(option, default)
+        dimensions = 2 if self.function.endswith("fold") else len(self.input_shape) - 2
+        return value if isinstance(value, tuple) else (value,) * dimensions
 
 
-def _pair(values: tuple[int, int]) -> str:
-    return str(values[0]) if values[0] == values[1] else f"{values[0]}x{values[1]}"
+def _times(values: Iterable[int]) -> str:
+    return "x".join(map(str, values))
+
+
+def _same(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else _times(values)
 
 
 def table_names() -> list[str]:
@@ -145,8 +176,10 @@ def read_table(name: str) -> list[Layer]:
     Parameters
     ----------
     name : str
-        One of `table_names`, or the path of a CSV file (it ends in ``.csv``) with the columns `COLUMNS`. A name in the
-        file may end in ``*3``: the network has that layer three times.
+        One of `table_names`, or the path of a CSV file (it ends in ``.csv``) with the columns `COLUMNS` or
+        `CONVOLUTION_COLUMNS`. In the first kind, shapes are written as ``1x64x56x56`` and options as
+        ``kernel_size=3 stride=2x1 ceil_mode=true``. A name in the file may end in ``*3``: the network has that layer
+        three times.
 
     Returns
     -------
@@ -176,16 +209,48 @@ def read_table(name: str) -> list[Layer]:
 
 def _parse(lines: Iterable[str], table: str) -> Iterator[Layer]:
     reader = csv.DictReader(lines)
-    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+    present = reader.fieldnames or ()
+    columns, layer_of = (COLUMNS, _any_layer) if "function" in present else (CONVOLUTION_COLUMNS, _convolution)
+    if missing := [column for column in columns if column not in present]:
         raise ValueError(f"table {table!r} lacks the columns {', '.join(missing)}")
     for row in reader:
         name, _, repeat = (row["name"] or "").partition("*")
         try:
-            numbers = {field: _integer(row[column], column) for column, field in _NUMBERS.items()}
             count = _integer(repeat, "name after the '*'") if repeat else 1
-            yield Layer(name=name, repeat=count, source=row["source"] or "", **numbers)
+            yield replace(layer_of(name, row), repeat=count, source=row["source"] or "")
         except ValueError as error:
             raise ValueError(f"table {table!r}, line {reader.line_num}: {error}") from None
+
+
+def _any_layer(name: str, row: dict[str, str]) -> Layer:
+    options = {}
+    for word in (row["options"] or "").split():
+        option, _, value = word.partition("=")
+        options[option] = _value(value, option)
+    weight_shape = _sizes(row["weight"], "weight") if row["weight"] else None
+    return Layer(name, row["function"], _sizes(row["input"], "input"), weight_shape, options)
+
+
+def _convolution(name: str, row: dict[str, str]) -> Layer:
+    number = {column: _integer(row[column], column) for column in CONVOLUTION_COLUMNS[2:]}
+    groups = number["groups"]
+    if groups < 1 or number["ic"] % groups:
+        raise ValueError(f"layer {name!r}: groups must divide ic ({number['ic']}), got {groups}")
+    input_shape = number["mb"], number["ic"], number["ih"], number["iw"]
+    weight_shape = number["oc"], number["ic"] // groups, number["kh"], number["kw"]
+    options: dict[str, Any] = {option: (number[a], number[b]) for option, (a, b) in _PAIRS.items()}
+    return Layer(name, "conv2d", input_shape, weight_shape, options | {"groups": groups})
+
+
+def _value(text: str, option: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    sizes = _sizes(text, option)
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def _sizes(text: str | None, column: str) -> tuple[int, ...]:
+    return tuple(_integer(part, column) for part in (text or "").split("x"))
 
 
 def _integer(text: str | None, column: str) -> int:

@@ -1,0 +1,155 @@
+"""``bench``: layers beside every peer that is installed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import fastconv as fc
+from fastconv.commands import arguments
+
+_EPILOG = """\
+Tables and suites: deepbench_inference, deepbench_training, inception_v3, mobilenet_v1, mobilenet_v2, resnet18, resnet50
+and vgg16 are 2-D convolutions; transposed, pooling and unfold are what their names say. A .csv file of your own has the
+columns source,name,function,input,weight,options, as in
+  me,up1,conv_transpose2d,1x64x28x28,64x32x2x2,stride=2
+or, for 2-D convolutions, source,name,mb,groups,ic,ih,iw,oc,kh,kw,sh,sw,ph,pw,dh,dw.
+
+All contenders run in one process, in turn, over several rounds, and must agree on the result; the low quantile of each
+counts. The columns: the layer, its shape, the algorithm that fastconv chose; GFLOP of the direct sum, milliseconds,
+GFLOP/s and their share of this machine's measured peak; milliseconds with a packed weight; then for each peer its
+milliseconds and its time over fastconv's: 2.00x says that fastconv takes half the time. A peer that keeps packed
+weights meets fastconv's packed weights. Below are the geometric means of the ratios and the sums of the times.
+
+examples:
+  python -m fastconv bench                                       ResNet-50, forward, beside every peer installed
+  python -m fastconv bench mobilenet_v2 --layers 'dw_*' --peers torch
+  python -m fastconv bench --suite transposed --suite pooling --pass all --peers torch --plot ratios.png
+  python -m fastconv bench resnet50 --pass all --batch 8 --json > resnet50.json
+"""
+
+
+def add(commands: Any) -> None:
+    """Describe the arguments."""
+    text = "measure layers of networks beside every peer that is installed"
+    bench = arguments.command(commands, "bench", run, text, _EPILOG)
+    bench.add_argument("table", nargs="*", help="layer tables, or your own .csv files (default: resnet50)")
+    bench.add_argument(
+        "--suite", action="append", default=[], metavar="NAME", help="a table that ships with fastconv; may be repeated"
+    )
+    bench.add_argument(
+        "--pass",
+        dest="direction",
+        choices=("forward", "input", "weight", "all"),
+        default="forward",
+        help="the pass: forward (the default), the gradient with respect to the input or to the weight, or all three",
+    )
+    bench.add_argument(
+        "--batch", type=arguments.count, metavar="N", help="images in a batch (default: what the table says)"
+    )
+    bench.add_argument(
+        "--threads", type=arguments.count, metavar="N", help="threads of every contender (default: fastconv's)"
+    )
+    bench.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    bench.add_argument(
+        "--rounds", type=arguments.count, default=5, metavar="N", help="turns of each contender on a layer (default: 5)"
+    )
+    bench.add_argument(
+        "--peers",
+        type=_names,
+        metavar="A,B",
+        help="of torch, torch-nhwc, onnxruntime, openvino, ncnn, numpy; or none (default: all that are installed)",
+    )
+    bench.add_argument(
+        "--algorithm", default="auto", metavar="NAME", help="make fastconv use this algorithm (default: auto)"
+    )
+    bench.add_argument("--layers", metavar="PATTERN", help="only layers whose name matches, such as 'layer4.*'")
+    bench.add_argument(
+        "--plot",
+        type=arguments.picture,
+        metavar="FILE",
+        help="draw the ratios to the peers, a bar a layer, into a .png, .pdf or .svg file (needs matplotlib)",
+    )
+    bench.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print, and draw where that is asked for."""
+    from fastconv.bench import harness, peak, peers
+
+    error = options.parser.error
+    chosen = _layers(options)
+    passes = [which for which in peers.PASSES if options.direction in (which, "all")]
+    work = [(name, which) for which in passes for name in chosen if any(which in x.passes for x in chosen[name])]
+    if not work:
+        error(f"argument --pass: no layer of {', '.join(chosen)} has a weight")
+    if options.algorithm not in ("auto", *fc.algorithms()):
+        error(f"argument --algorithm: {options.algorithm!r} is not one of {', '.join(('auto', *fc.algorithms()))}")
+
+    known = [kind.name for kind in peers.PEERS]
+    installed = [name for name in known if peers.CONTENDERS[name]().available()]
+    wanted = installed if options.peers is None else options.peers
+    if unknown := [name for name in wanted if name not in known]:
+        error(f"argument --peers: {unknown[0]!r} is not one of {', '.join(known)}, none")
+    for name in wanted:
+        if name not in installed:
+            return arguments.refuse(f"the peer {name} needs {', '.join(peers.CONTENDERS[name]().missing())}", "bench")
+    if options.plot:
+        if not wanted:
+            error("argument --plot: expected a peer to draw the ratios to, got none")
+        if arguments.missing({"matplotlib": "matplotlib"}):
+            return arguments.refuse("--plot needs matplotlib", "viz")
+
+    try:
+        with fc.threads(options.threads or fc.get_num_threads()):
+            threads = fc.get_num_threads()  # 1 in a build without OpenMP, whatever was asked for
+    except ValueError as problem:
+        error(f"argument --threads: {problem}")
+    settings = harness.Settings(threads=threads, rounds=options.rounds, algorithm=options.algorithm)
+    peak_gflops = peak.measured_peak(options.dtype, threads)
+    how = f"{fc.isa()}, {threads} thread{'s' * (threads > 1)}, {options.dtype}"
+    if not options.json:
+        print(f"fastconv {fc.__version__}, {how}, measured peak {peak_gflops:.0f} GFLOP/s")
+        print("a peer's column: its ms, and its time over that of fastconv (packed weights where the peer keeps them)")
+    results: dict[tuple[str, str], list[harness.Result]] = {}
+    for name, which in work:
+        layers = [layer for layer in chosen[name] if which in layer.passes]
+        run = harness.run(layers, settings, which, options.dtype, wanted)
+        if options.json:
+            results[name, which] = list(run)
+            continue
+        print(f"\n{name}, {which if which == 'forward' else which + ' gradient'}")
+        printer = harness.TablePrinter(layers, harness.contenders_of(which, wanted, layers), peak_gflops)
+        results[name, which] = printer.print(run)
+    if options.json:
+        print(harness.to_json([result for part in results.values() for result in part], settings, peak_gflops))
+    if options.plot:
+        from fastconv.bench import plot
+
+        plot.draw(results, f"fastconv {fc.__version__}: {how}").savefig(options.plot, dpi=120)
+    return 0
+
+
+def _layers(options: argparse.Namespace) -> dict[str, list[Any]]:
+    """Return the layers of each table and suite, chosen and with the batch that is asked for."""
+    from fastconv.bench import tables
+
+    error = options.parser.error
+    for name in options.suite:
+        if name not in tables.table_names():
+            error(f"argument --suite: {name!r} is not one of {', '.join(tables.table_names())}")
+    try:
+        chosen = {name: tables.read_table(name) for name in [*options.table, *options.suite] or ["resnet50"]}
+    except ValueError as problem:
+        error(str(problem))
+    if options.layers:
+        chosen = {name: tables.select_layers(layers, options.layers) for name, layers in chosen.items()}
+        if not any(chosen.values()):
+            error(f"argument --layers: no layer of {', '.join(chosen)} matches {options.layers!r}")
+    if options.batch:
+        chosen = {name: [layer.with_batch(options.batch) for layer in layers] for name, layers in chosen.items()}
+    return chosen
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
