@@ -53,7 +53,7 @@ def plot_filters(
     weight : array [K, C, h, w] or layer
         K filters of C channels, or a layer with such a weight. Filters of three channels are drawn in colour: grey is
         0, and each of red, green and blue has the same scale. Filters of any other number make a grid: a row a
-        filter, a column a channel.
+        filter, a column a channel. (Of a transposed convolution K are the channels of the input, C of the output.)
     channel : int, optional
         Draw this channel of every filter only.
     columns : int, optional

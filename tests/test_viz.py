@@ -308,6 +308,11 @@ def smooth(*layers):
         ([nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, padding=1)], (5, 5), (7, 7, 8, 8)),
         ([nn.AvgPool2d(3, stride=2, padding=1), nn.Conv2d(2, 4, 3)], (8, 0), (15, 0, 7, 6)),
         ([nn.Conv2d(2, 2, 1), nn.ReLU()], None, (12, 10, 1, 1)),
+        ([nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.9), nn.Softmax(1)], (5, 6), (5, 6, 3, 3)),
+        ([nn.ConvTranspose2d(2, 3, 4, stride=2, padding=1)], (10, 11), (4, 5, 2, 2)),
+        ([nn.Upsample(scale_factor=2), nn.Conv2d(2, 3, 3, padding=1)], (10, 11), (4, 5, 2, 2)),
+        ([nn.AdaptiveAvgPool2d((4, 3))], (1, 1), (6, 6, 6, 8)),
+        ([nn.LocallyConnected2d(2, 3, (24, 20), 3, stride=2)], (1, 2), (2, 4, 3, 3)),
     ],
 )
 def test_receptive_field_is_that_of_the_windows(layers, position, expected):
