@@ -83,8 +83,9 @@ def _draw_run(axes: Axes, run: Sequence[Result], colours: Mapping[str, str], lab
                     fontsize=7,
                 )
     axes.set_xscale("log")
-    axes.set_xlim(least / 1.3, most * 1.3)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    room = (most / least) ** 0.14  # for the numbers beside the bars
+    axes.set_xlim(least / room, most * room)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most / least < 30 else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(1, color="black", linewidth=0.8)
