@@ -6,7 +6,7 @@ import fastconv
 
 project = "fastconv"
 author = "the fastconv developers"
-copyright = f"2025, {author}"
+copyright = f"2026, {author}"
 version = release = fastconv.__version__
 
 extensions = [
