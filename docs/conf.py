@@ -1,6 +1,13 @@
 """How Sphinx builds this site: ``sphinx-build -W -b html docs docs/_build/html``. Nothing is fetched from a network."""
 
+import os
+import subprocess
+import sys
+
+from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 import fastconv
 
@@ -69,3 +76,19 @@ def _as_written(self: SphinxDocString, name: str, description: list[str], *_: bo
 # Under "Attributes", numpydoc would put the first sentence of a property in place of what the class says of it: of
 # `params`, that there are some, and not which, of what shape.
 SphinxDocString._process_param = _as_written
+
+
+class CommandHelp(SphinxDirective):
+    """``.. command-help:: bench`` shows what ``python -m fastconv bench --help`` prints."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        command = [sys.executable, "-m", "fastconv", *self.arguments, "--help"]
+        environment = os.environ | {"COLUMNS": "88", "NO_COLOR": "1"}
+        text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return [nodes.literal_block(text, text, classes=["command-help"])]
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("command-help", CommandHelp)

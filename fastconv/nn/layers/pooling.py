@@ -303,7 +303,7 @@ class _AdaptiveAvgPool(_AdaptivePool):
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """The mean of windows that tile the image: [N, C, H, W] to [N, C, *output_size], whatever H and W.
+    """The mean of windows that tile the image: [N, C, H, W] to [N, C, H', W'], whatever H and W.
 
     See `fastconv.adaptive_avg_pool2d`. ``AdaptiveAvgPool2d(1)`` is the global mean at the end of many networks.
 
@@ -349,7 +349,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """The mean of windows that tile the volume: [N, C, D, H, W] to [N, C, *output_size].
+    """The mean of windows that tile the volume: [N, C, D, H, W] to [N, C, D', H', W'].
 
     See `fastconv.adaptive_avg_pool3d`; arguments as of `AdaptiveAvgPool2d`.
 
@@ -367,7 +367,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 
 
 class AdaptiveMaxPool2d(_AdaptivePool):
-    """The largest of windows that tile the image: [N, C, H, W] to [N, C, *output_size].
+    """The largest of windows that tile the image: [N, C, H, W] to [N, C, H', W'].
 
     See `fastconv.adaptive_max_pool2d`.
 
