@@ -85,7 +85,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         command = [sys.executable, "-m", "fastconv", *self.arguments, "--help"]
-        environment = os.environ | {"COLUMNS": "88", "NO_COLOR": "1"}
+        environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
         text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         return [nodes.literal_block(text, text, classes=["command-help"])]
 
