@@ -300,6 +300,18 @@ def test_batch_norm_in_inference_is_its_formula(dtype, isa):
         assert np.isfinite(layer.backward(dy)).all()  # the slope does not know of x
 
 
+@pytest.mark.parametrize("shape", [(50, 1), (50, 18), (2, 3, 25)], ids=str)
+@IN_BOTH_DTYPES
+def test_batch_norm_where_only_last_places_differ(shape, dtype, isa):
+    """The mean lies between two neighbouring numbers, as far from the data as they from each other."""
+    step = 2.0**20 * np.finfo(dtype).eps
+    places = np.random.default_rng(6).integers(0, 3, shape)
+    layer = nn.BatchNorm1d(shape[1], momentum=1.0, dtype=dtype)
+    layer((2.0**20 + step * places).astype(dtype))
+    variance = np.var(places, axis=(0, *range(2, len(shape))), ddof=1) * step**2
+    np.testing.assert_allclose(layer.buffers["running_var"], variance, rtol=16 * np.finfo(dtype).eps)
+
+
 def test_batch_norm_without_momentum_is_the_mean_over_batches():
     layer = nn.BatchNorm1d(2, momentum=None, dtype=np.float64)
     batches = [normal((size, 2), seed=size) for size in (3, 5, 9)]
