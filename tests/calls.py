@@ -9,6 +9,7 @@ import numpy as np
 from cases import fast, slow
 
 SIZE, KERNEL = (7, 6, 5), (3, 2, 2)
+FILL = 0xA5  # Every byte of an ``out`` before the call.
 
 
 def dimensions_of(name):
@@ -94,3 +95,17 @@ def as_tuple(result):
 def arrays_in(values):
     """Return the arrays among some values, and in the tuples among them."""
     return [item for value in values for item in as_tuple(value) if type(item) is np.ndarray]
+
+
+def same(a, b):
+    """Whether two results hold the same numbers in the same dtypes."""
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def room_for(result):
+    """Return an ``out`` for a result, a tuple of them for a tuple, that holds no number of a result."""
+    if isinstance(result, tuple):
+        return tuple(map(room_for, result))
+    return np.full(result.nbytes, FILL, np.uint8).view(result.dtype).reshape(result.shape)

@@ -19,6 +19,13 @@ def isa(request):
 
 
 @pytest.fixture
+def silence(capfd):
+    """Check that the test writes nothing on stderr."""
+    yield
+    assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
 def python():
     """Run a script in a new process, check its exit code, and return what it printed; a hang fails.
 
