@@ -25,6 +25,13 @@ def silence(capfd):
     assert capfd.readouterr().err == ""
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what needs PyTorch: ``-m torch`` runs it where it was installed beside the extra "test", which lacks it."""
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.torch)
+
+
 @pytest.fixture
 def python():
     """Run a script in a new process, check its exit code, and return what it printed; a hang fails.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 
 from fastconv import nn
 
@@ -72,10 +71,8 @@ def numeric_gradient(function, array, step=1e-6):
     return gradient
 
 
-def torch_twin(layer):
+def torch_twin(torch, layer):
     """PyTorch's layer with the same arguments and parameters."""
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
     if isinstance(layer, nn.Conv2d):
         twin = torch.nn.Conv2d(
             layer.in_channels,
@@ -105,7 +102,7 @@ def torch_twin(layer):
     elif isinstance(layer, nn.Flatten):
         twin = torch.nn.Flatten(layer.start_dim, layer.end_dim)
     elif isinstance(layer, nn.Sequential):
-        return torch.nn.Sequential(*(torch_twin(child) for child in layer))
+        return torch.nn.Sequential(*(torch_twin(torch, child) for child in layer))
     else:
         twin = getattr(torch.nn, type(layer).__name__)()
     twin = twin.double()

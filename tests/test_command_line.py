@@ -249,8 +249,7 @@ def test_bench_obeys_dtype_algorithm_and_pattern(capsys, table):
     assert (layer["name"], layer["dtype"], layer["algorithm"]) == ("second", "float64", "direct")
 
 
-def test_bench_beside_torch(capsys, table):
-    pytest.importorskip("torch")
+def test_bench_beside_torch(capsys, table, torch):
     assert command_line.main(["bench", table, "--peers", "torch,torch-nhwc", "--rounds", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     for layer in document["layers"]:
@@ -270,8 +269,7 @@ def test_bench_suites(capsys):
     assert all(layer["weight_shape"] is None and layer["stride"] == 2 and layer["gflop"] == 0 for layer in layers)
 
 
-def test_bench_of_a_suite_beside_torch(capsys):
-    pytest.importorskip("torch")
+def test_bench_of_a_suite_beside_torch(capsys, torch):
     arguments = ["--suite", "transposed", "--layers", "dcgan.up4", "--pass", "all", "--peers", "torch", "--rounds", "1"]
     assert command_line.main(["bench", *arguments, "--threads", "1"]) == 0
     output = capsys.readouterr().out
@@ -280,8 +278,7 @@ def test_bench_of_a_suite_beside_torch(capsys):
     assert len(re.findall(r"^dcgan.up4 .* [\d.]+ +[\d.]+x +[\d.]+x$", output, re.MULTILINE)) == 3
 
 
-def test_bench_draws(capsys, table, tmp_path):
-    pytest.importorskip("torch")
+def test_bench_draws(capsys, table, tmp_path, torch):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "ratios.svg"
     arguments = ["--peers", "torch", "--pass", "all", "--rounds", "1", "--threads", "1", "--plot", str(picture)]

@@ -318,8 +318,7 @@ def test_cross_entropy_gradient_is_finite_differences(shape):
 
 @pytest.mark.parametrize("shape", [(4, 3), (2, 5, 2, 3)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cross_entropy_equals_pytorch(shape, dtype):
-    torch = pytest.importorskip("torch")
+def test_cross_entropy_equals_pytorch(shape, dtype, torch):
     rng = np.random.default_rng(4)
     prediction = (30 * rng.normal(size=shape)).astype(dtype)
     target = rng.integers(shape[1], size=shape[:1] + shape[2:])

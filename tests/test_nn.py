@@ -269,12 +269,11 @@ def test_float32_and_float64_start_alike():
 
 
 @pytest.mark.parametrize("index", LAYERS)
-def test_layer_equals_pytorch(index):
-    torch = pytest.importorskip("torch")
+def test_layer_equals_pytorch(index, torch):
     layer, shape = layers()[index]
     if isinstance(layer, nn.Conv2d) and isinstance(layer.padding[0], tuple):
         pytest.skip("PyTorch has no asymmetric padding")
-    twin = torch_twin(layer)
+    twin = torch_twin(torch, layer)
     x = spread(shape)
     tensor = torch.from_numpy(x).requires_grad_()
     expected = twin(tensor)
@@ -288,8 +287,7 @@ def test_layer_equals_pytorch(index):
 
 
 @pytest.mark.parametrize("name", ["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"])
-def test_initialisers_spread_as_in_pytorch(name):
-    torch = pytest.importorskip("torch")
+def test_initialisers_spread_as_in_pytorch(name, torch):
     shape = (96, 64, 3, 3)
     for options in ({}, {"gain": 2.0}) if "xavier" in name else ({}, {"a": 0.5}, {"nonlinearity": "tanh"}):
         expected = getattr(torch.nn.init, name + "_")(torch.empty(shape), **options)

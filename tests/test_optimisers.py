@@ -272,8 +272,7 @@ def test_a_step_that_fails_changes_nothing():
 
 @pytest.mark.parametrize("name, options", OPTIMISERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_optimiser_steps_equal_pytorch(name, options, dtype):
-    torch = pytest.importorskip("torch")
+def test_optimiser_steps_equal_pytorch(name, options, dtype, torch):
     rng = np.random.default_rng(5)
     layer, optimizer = nn.Linear(7, 5, dtype=dtype, rng=rng), getattr(nn, name)(**options)
     tensors = {key: torch.from_numpy(param.copy()).requires_grad_() for key, param in layer.params.items()}
@@ -291,10 +290,9 @@ def test_optimiser_steps_equal_pytorch(name, options, dtype):
 
 
 @pytest.mark.parametrize("name, options", OPTIMISERS)
-def test_network_trains_as_in_pytorch(name, options):
-    torch = pytest.importorskip("torch")
+def test_network_trains_as_in_pytorch(name, options, torch):
     network, optimizer, loss = small_network(np.float64), getattr(nn, name)(**options), nn.CrossEntropyLoss()
-    twin = torch_twin(network)
+    twin = torch_twin(torch, network)
     peer = getattr(torch.optim, name)(twin.parameters(), **options)
     images, labels = images_and_labels()
     images = images.astype(np.float64)
