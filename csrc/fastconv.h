@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED } fc_status;
+typedef enum { FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED, FC_OUTSIDE } fc_status;
 typedef enum { FC_FLOAT32, FC_FLOAT64 } fc_dtype;
 typedef enum { FC_CHANNELS_FIRST, FC_CHANNELS_LAST } fc_layout;
 typedef enum { FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT } fc_pass;
@@ -90,17 +90,18 @@ const char *fc_algorithm_candidate(int index, const fc_conv *problem, fc_pass pa
 
 /* indices: NULL or int64 of the output's shape, flat within the input plane; -1 for a window without an element. */
 fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *output, int64_t *indices, int threads);
-/* input (max without indices), indices: as they are needed. */
+/* input (max without indices), indices: as they are needed.  FC_OUTSIDE: some indices are neither in the plane nor -1, and were
+ * passed over. */
 fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, const void *input, const int64_t *indices,
                            void *grad_input, int threads);
 
 /* Whether every index is at least `least` and below `end`. */
 int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int64_t end, int threads);
 /* Max unpooling: each element of the input at its index in the output's plane, zeros elsewhere; of several the last.  Only the
- * sizes of the problem count. */
-void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads);
-void fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                        int threads);
+ * sizes of the problem count.  FC_OUTSIDE: some indices are not in the plane, and were passed over. */
+fc_status fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads);
+fc_status fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
+                             int threads);
 
 /* ---- windows: unfold.c, local.c ---- */
 

@@ -20,6 +20,7 @@ typedef struct {
     int64_t *winners;
     void *target;
     int64_t blocks;
+    int outside; /* an index was */
     char *memory, *rooms; /* the tables of the windows; a room for each thread */
     size_t table_bytes, room_bytes;
 } pool_job;
@@ -141,15 +142,22 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
     return FC_OK;
 }
 
+/* A kernel's verdict on its indices. */
+static void note(pool_job *job, int inside)
+{
+    if (!inside)
+        __atomic_store_n(&job->outside, 1, __ATOMIC_RELAXED);
+}
+
 static void backward_task(void *context, int64_t task, int thread)
 {
-    const pool_job *job = context;
+    pool_job *job = context;
     const int64_t block = task % job->blocks, channels = job->problem->channels, image = task / job->blocks;
     const int64_t first = channels * block / job->blocks, last = channels * (block + 1) / job->blocks;
     char *room = job->rooms + (size_t)thread * job->room_bytes;
     if (job->problem->kind == FC_MAX_POOL)
-        job->kernels->max_pool_backward(&job->windows, job->grad_output, job->input, job->indices, job->target, image, first,
-                                        last, room, (int64_t *)(room + job->room_bytes / 2));
+        note(job, job->kernels->max_pool_backward(&job->windows, job->grad_output, job->input, job->indices, job->target, image,
+                                                  first, last, room, (int64_t *)(room + job->room_bytes / 2)));
     else
         job->kernels->average_pool_backward(&job->windows, job->grad_output, job->target, image, first, last, room);
 }
@@ -171,7 +179,7 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
     fc_parallel_for(problem->batch * job.blocks, threads, backward_task, &job);
     finish(&job, threads);
     fc_report_pool(problem, "backward", threads, begin);
-    return FC_OK;
+    return job.outside ? FC_OUTSIDE : FC_OK;
 }
 
 /* ---- places ---- */
@@ -207,13 +215,13 @@ int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int6
 static void unpool_forward_task(void *context, int64_t task, int thread)
 {
     (void)thread;
-    const pool_job *job = context;
+    pool_job *job = context;
     const int64_t block = task % job->blocks, channels = job->problem->channels;
-    job->kernels->unpool_forward(job->problem, job->input, job->indices, job->target, task / job->blocks,
-                                 channels * block / job->blocks, channels * (block + 1) / job->blocks);
+    note(job, job->kernels->unpool_forward(job->problem, job->input, job->indices, job->target, task / job->blocks,
+                                           channels * block / job->blocks, channels * (block + 1) / job->blocks));
 }
 
-void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads)
+fc_status fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads)
 {
     const double begin = fc_report_begin();
     threads = useful_threads(problem, threads);
@@ -223,19 +231,20 @@ void fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t 
     job.target = output;
     fc_parallel_for(problem->batch * job.blocks, threads, unpool_forward_task, &job);
     fc_report_unpool(problem, "forward", threads, begin);
+    return job.outside ? FC_OUTSIDE : FC_OK;
 }
 
 static void unpool_backward_task(void *context, int64_t task, int thread)
 {
     (void)thread;
-    const pool_job *job = context;
+    pool_job *job = context;
     const int64_t block = task % job->blocks, channels = job->problem->channels;
-    job->kernels->unpool_backward(job->problem, job->grad_output, job->indices, job->target, task / job->blocks,
-                                  channels * block / job->blocks, channels * (block + 1) / job->blocks);
+    note(job, job->kernels->unpool_backward(job->problem, job->grad_output, job->indices, job->target, task / job->blocks,
+                                            channels * block / job->blocks, channels * (block + 1) / job->blocks));
 }
 
-void fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                        int threads)
+fc_status fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
+                             int threads)
 {
     const double begin = fc_report_begin();
     threads = useful_threads(problem, threads);
@@ -245,4 +254,5 @@ void fc_unpool_backward(const fc_pool *problem, const void *grad_output, const i
     job.target = grad_input;
     fc_parallel_for(problem->batch * job.blocks, threads, unpool_backward_task, &job);
     fc_report_unpool(problem, "backward", threads, begin);
+    return job.outside ? FC_OUTSIDE : FC_OK;
 }

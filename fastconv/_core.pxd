@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "fastconv.h" nogil:
-    ctypedef enum fc_status: FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED
+    ctypedef enum fc_status: FC_OK, FC_NO_MEMORY, FC_UNSUPPORTED, FC_OUTSIDE
     ctypedef enum fc_dtype: FC_FLOAT32, FC_FLOAT64
     ctypedef enum fc_layout: FC_CHANNELS_FIRST, FC_CHANNELS_LAST
     ctypedef enum fc_pass: FC_FORWARD, FC_INPUT_GRADIENT, FC_WEIGHT_GRADIENT
@@ -96,8 +96,8 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_pool_forward(const fc_pool *, const void *, void *, int64_t *, int threads)
     fc_status fc_pool_backward(const fc_pool *, const void *, const void *, const int64_t *, void *, int threads)
     int fc_indices_inside(int64_t count, const int64_t *, int64_t least, int64_t end, int threads)
-    void fc_unpool_forward(const fc_pool *, const void *, const int64_t *, void *, int threads)
-    void fc_unpool_backward(const fc_pool *, const void *, const int64_t *, void *, int threads)
+    fc_status fc_unpool_forward(const fc_pool *, const void *, const int64_t *, void *, int threads)
+    fc_status fc_unpool_backward(const fc_pool *, const void *, const int64_t *, void *, int threads)
     void fc_unfold(const fc_conv *, const void *image, void *columns, int threads)
     void fc_fold(const fc_conv *, const void *columns, void *image, int threads)
     fc_status fc_local_run(const fc_conv *, fc_pass, const fc_operands *, int threads)

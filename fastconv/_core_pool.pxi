@@ -42,7 +42,10 @@ def pool(int kind, input, output, indices, tuple options):
 
 
 def pool_backward(int kind, grad_output, input, indices, grad_input, tuple options):
-    """The gradient of pool.  input and indices: None where they are not needed."""
+    """The gradient of pool.  input and indices: None where they are not needed.
+
+    Returns whether all indices were in the plane, or -1.
+    """
     cdef Array dy = Array(grad_output), x = Array(input), winners = Array(indices), dx = Array(grad_input, True)
     cdef fc_pool problem
     fill_pool(&problem, kind, dx, dy, options)
@@ -51,6 +54,7 @@ def pool_backward(int kind, grad_output, input, indices, grad_input, tuple optio
     with nogil:
         status = fc_pool_backward(&problem, dy.view.buf, x.view.buf, <const int64_t *>winners.view.buf, dx.view.buf, threads)
     check_room(status)
+    return status != FC_OUTSIDE
 
 
 def indices_inside(indices, int64_t least, int64_t end):
@@ -64,20 +68,24 @@ def indices_inside(indices, int64_t least, int64_t end):
 
 
 def unpool(input, indices, output, tuple options):
-    """Every element of the input at its index in the output; indices int64 within the output's plane."""
+    """Every element of the input at its index in the output.  Returns whether all indices were in the output's plane."""
     cdef Array x = Array(input), places = Array(indices), y = Array(output, True)
     cdef fc_pool problem
     fill_pool(&problem, 0, x, y, options)
     cdef int threads = fc_threads()
+    cdef fc_status status
     with nogil:
-        fc_unpool_forward(&problem, x.view.buf, <const int64_t *>places.view.buf, y.view.buf, threads)
+        status = fc_unpool_forward(&problem, x.view.buf, <const int64_t *>places.view.buf, y.view.buf, threads)
+    return status != FC_OUTSIDE
 
 
 def unpool_backward(grad_output, indices, grad_input, tuple options):
-    """The gradient of unpool."""
+    """The gradient of unpool.  Returns whether all indices were in the output's plane."""
     cdef Array dy = Array(grad_output), places = Array(indices), dx = Array(grad_input, True)
     cdef fc_pool problem
     fill_pool(&problem, 0, dx, dy, options)
     cdef int threads = fc_threads()
+    cdef fc_status status
     with nogil:
-        fc_unpool_backward(&problem, dy.view.buf, <const int64_t *>places.view.buf, dx.view.buf, threads)
+        status = fc_unpool_backward(&problem, dy.view.buf, <const int64_t *>places.view.buf, dx.view.buf, threads)
+    return status != FC_OUTSIDE

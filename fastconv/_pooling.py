@@ -128,18 +128,19 @@ def backward(problem: Problem, dy: Array, x: Array, indices: Array | None, out: 
         check.check_out(out, x.shape, dtype, (dy, x, indices))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.target(out, x.shape, compute)
-    if indices is not None:
-        indices = _ready_indices(indices, problem.plane, -1)
+    places = None if indices is None else _ready_indices(indices, problem.plane, -1, result is out)
     if problem.shape[0]:
-        winners_again = problem.kind == MAXIMUM and indices is None
-        _core.pool_backward(
+        winners_again = problem.kind == MAXIMUM and places is None
+        inside = _core.pool_backward(
             problem.kind,
             check.ready(dy, compute).reshape(problem.out_shape),
             check.ready(x, compute).reshape(problem.shape) if winners_again else None,
-            None if indices is None else indices.reshape(problem.out_shape),
+            None if places is None else places.reshape(problem.out_shape),
             result.reshape(problem.shape),
             problem.options,
         )
+        if indices is not None and not inside:
+            raise _outside(indices, problem.plane)
     return check.deliver(result, out, x.shape, dtype)
 
 
@@ -150,14 +151,18 @@ def _check_indices(indices: Array, shape: Sizes, whose: str) -> None:
         raise ValueError(f"indices: expected the {whose} shape {shape}, got {indices.shape}")
 
 
-def _ready_indices(indices: Array, plane: int, least: int) -> Array:
+def _ready_indices(indices: Array, plane: int, least: int, in_place: bool) -> Array:
+    """The indices for the engine, which looks at each as it uses it: too late where that is in the caller's array."""
     places = check.ready(indices, INT64)
     wrapped = indices.dtype.kind == "u" and indices.size and int(indices.max()) >= plane  # and negative as int64
-    if wrapped or not _core.indices_inside(places, least, plane):
-        raise ValueError(
-            f"indices: expected places in a plane of {plane}, got {int(indices.min())} to {int(indices.max())}"
-        )
+    if wrapped or (in_place and not _core.indices_inside(places, least, plane)):
+        raise _outside(indices, plane)
     return places
+
+
+def _outside(indices: Array, plane: int) -> ValueError:
+    least, most = int(indices.min()), int(indices.max())
+    return ValueError(f"indices: expected places in a plane of {plane}, got {least} to {most}")
 
 
 # ---- the functions ----
@@ -314,15 +319,15 @@ def max_unpool(
     if out is not None:
         check.check_out(out, out_shape, dtype, (x, places))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    places = _ready_indices(places, problem.plane, 0)
     result = check.target(out, out_shape, compute)
-    if problem.shape[0]:
-        _core.unpool(
-            check.ready(x, compute).reshape(problem.shape),
-            places.reshape(problem.shape),
-            result.reshape(problem.out_shape),
-            problem.options,
-        )
+    ready = _ready_indices(places, problem.plane, 0, result is out)
+    if problem.shape[0] and not _core.unpool(
+        check.ready(x, compute).reshape(problem.shape),
+        ready.reshape(problem.shape),
+        result.reshape(problem.out_shape),
+        problem.options,
+    ):
+        raise _outside(places, problem.plane)
     return check.deliver(result, out, out_shape, dtype)
 
 
@@ -350,13 +355,13 @@ def max_unpool_backward(
     if out is not None:
         check.check_out(out, x.shape, dtype, (dy, x, places))
     compute = FLOAT32 if dtype is FLOAT16 else dtype
-    places = _ready_indices(places, problem.plane, 0)
     result = check.target(out, x.shape, compute)
-    if problem.shape[0]:
-        _core.unpool_backward(
-            check.ready(dy, compute).reshape(problem.out_shape),
-            places.reshape(problem.shape),
-            result.reshape(problem.shape),
-            problem.options,
-        )
+    ready = _ready_indices(places, problem.plane, 0, result is out)
+    if problem.shape[0] and not _core.unpool_backward(
+        check.ready(dy, compute).reshape(problem.out_shape),
+        ready.reshape(problem.shape),
+        result.reshape(problem.shape),
+        problem.options,
+    ):
+        raise _outside(places, problem.plane)
     return check.deliver(result, out, x.shape, dtype)

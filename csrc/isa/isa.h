@@ -183,16 +183,17 @@ typedef struct {
      * first of one, and behind it for a row of inputs; `room`: see fc_pool_windows. */
     void (*max_pool)(const fc_pool_windows *windows, const void *input, void *output, int64_t *indices, int64_t image,
                      int64_t first, int64_t last, void *values, int64_t *places);
-    void (*max_pool_backward)(const fc_pool_windows *windows, const void *grad_output, const void *input, const int64_t *indices,
+    /* These return whether all indices were places in the plane, or, of a pool, -1. */
+    int (*max_pool_backward)(const fc_pool_windows *windows, const void *grad_output, const void *input, const int64_t *indices,
                               void *grad_input, int64_t image, int64_t first, int64_t last, void *values, int64_t *places);
     void (*average_pool)(const fc_pool_windows *windows, const void *input, void *output, int64_t image, int64_t first,
                          int64_t last, void *room);
     void (*average_pool_backward)(const fc_pool_windows *windows, const void *grad_output, void *grad_input, int64_t image,
                                   int64_t first, int64_t last, void *room);
-    void (*unpool_forward)(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int64_t image,
-                           int64_t first, int64_t last);
-    void (*unpool_backward)(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                            int64_t image, int64_t first, int64_t last);
+    int (*unpool_forward)(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int64_t image,
+                          int64_t first, int64_t last);
+    int (*unpool_backward)(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
+                           int64_t image, int64_t first, int64_t last);
 
     void (*activate)(fc_activation kind, int64_t count, const void *x, void *y);
     void (*activate_backward)(fc_activation kind, int64_t count, const void *x, const void *grad_output, void *grad_input);
