@@ -100,7 +100,7 @@ def test_signs_of_zero_and_denormals_stay(isa):
 @pytest.mark.parametrize(
     "shape, dim",
     [((5,), 0), ((), 0), ((), -1), ((3, 10), 1), ((2, 1000), -1), ((3, 17, 33), 1), ((3, 17, 33), 0), ((2, 3, 65), 2),
-     ((2, 21, 5, 7), 1), ((20001, 3), 0), ((1, 1, 5), 1)],
+     ((2, 21, 50, 31), 1), ((20001, 3), 0), ((1, 1, 5), 1)],
 )  # fmt: skip
 @IN_BOTH_DTYPES
 def test_softmax_is_its_formula(shape, dim, dtype, isa):
