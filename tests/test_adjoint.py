@@ -23,6 +23,7 @@ from cases import (
     run,
     slow,
 )
+from drawn import DRAWN_CONVOLUTIONS
 from hypothesis import given, settings
 
 
@@ -70,7 +71,7 @@ def test_convolutions(isa, problem, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("drawn", cases.DRAWN_CONVOLUTIONS)
+@pytest.mark.parametrize("drawn", DRAWN_CONVOLUTIONS)
 def test_drawn_convolutions(drawn, algorithm):
     @settings(max_examples=100, deadline=None, derandomize=True)
     @given(drawn())

@@ -21,6 +21,7 @@ from cases import (
     fast,
     run,
 )
+from drawn import DRAWN_CONVOLUTIONS
 from hypothesis import given, settings
 
 import fastconv as fc
@@ -84,7 +85,7 @@ def test_layers(isa, problem, which, algorithm):
 
 @by_pass
 @by_dtype
-@pytest.mark.parametrize("drawn", cases.DRAWN_CONVOLUTIONS)
+@pytest.mark.parametrize("drawn", DRAWN_CONVOLUTIONS)
 def test_drawn_problems(drawn, which, dtype):
     @settings(max_examples=60, deadline=None, derandomize=True)
     @given(drawn())
