@@ -348,7 +348,7 @@ TRANSPOSED_LAYERS = [
     _T("odd", (1, 32, 14, 14), (32, 24, 3, 3), stride=2, padding=1, output_padding=1),
     _T("depthwise", (1, 96, 14, 14), (96, 1, 4, 4), stride=2, padding=1, groups=96),
     _T("grouped", (1, 64, 10, 10), (64, 16, 3, 3), stride=2, padding=1, groups=4),
-    _T("synthesis", (1, 64, 24), (64, 1, 1024), stride=256),
+    _T("synthesis", (1, 48, 13), (48, 1, 1024), stride=256),
     _T("video", (1, 16, 4, 8, 8), (16, 8, 2, 2, 2), stride=2),
 ]
 LOCAL_LAYERS = [
@@ -356,6 +356,12 @@ LOCAL_LAYERS = [
     LocalConvolution("strided", (2, 32, 15, 15), 24, (3, 3), stride=2, padding=1),
 ]
 EVERY_LAYER = [*LAYERS, *TRANSPOSED_LAYERS, *LOCAL_LAYERS]
+
+
+def with_algorithms(problems: list[Any]) -> list[tuple[Any, str]]:
+    """Return every problem with every algorithm that its function has."""
+    return [(problem, name) for problem in problems for name in ALGORITHMS if name in problem.algorithms]
+
 
 POOLS = [
     Pool("plain", (2, 3, 8, 10), 2),

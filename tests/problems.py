@@ -47,6 +47,8 @@ class Convolution:
     groups: int = 1
     bias: bool = True
 
+    algorithms = ("auto", *fc.algorithms())
+
     def __str__(self) -> str:
         return f"{self.function}-{self.name}"
 
@@ -144,6 +146,7 @@ class LocalConvolution:
     bias: bool = True
 
     function = "local_conv2d"
+    algorithms = ("auto", "direct")
     dimensions = 2
     groups = 1
 
@@ -175,7 +178,7 @@ class LocalConvolution:
 
     def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
         """Return how the refusal of an algorithm begins: no weight is shared, so that only direct sums are left."""
-        return None if algorithm in ("auto", "direct") else "algorithm: expected "
+        return None if algorithm in self.algorithms else "algorithm: expected "
 
 
 @dataclass(frozen=True)

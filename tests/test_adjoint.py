@@ -63,8 +63,7 @@ def check_adjoint(problem, algorithm, layout):
             assert error <= allowed, f"{problem} {which} {algorithm} {layout}: off by {error}, allowed {allowed}"
 
 
-@pytest.mark.parametrize("problem", EVERY_CONVOLUTION, ids=str)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(("problem", "algorithm"), cases.with_algorithms(EVERY_CONVOLUTION), ids=str)
 def test_convolutions(isa, problem, algorithm):
     for layout in LAYOUTS:
         check_adjoint(problem, algorithm, layout)
@@ -73,7 +72,7 @@ def test_convolutions(isa, problem, algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("drawn", DRAWN_CONVOLUTIONS)
 def test_drawn_convolutions(drawn, algorithm):
-    @settings(max_examples=100, deadline=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(drawn())
     def every_layout(problem):
         for layout in LAYOUTS:

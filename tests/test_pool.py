@@ -246,7 +246,7 @@ def test_drawn_unpoolings(dtype):
     def sizes(least, most):
         return dimensions.flatmap(lambda n: strategies.tuples(*[integers(least, most)] * n))
 
-    @settings(max_examples=80, deadline=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, derandomize=True)
     @given(
         shape=strategies.tuples(integers(0, 2), integers(1, 9)),
         size=sizes(1, 7),
