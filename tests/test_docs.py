@@ -16,9 +16,19 @@ MODULES = ["fastconv", "fastconv.grad", "fastconv.nn", "fastconv.nn.init", "fast
 needs_docs = pytest.mark.skipif(not PAGES, reason="needs the folder docs of the sources")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def packages_of(page):
+    """The packages that the code of a page imports."""
+    return set(re.findall(r">>> +(?:import|from) (\w+)", page.read_text()))
+
+
+def page_to_run(page):
+    marks = [pytest.mark.torch] if "torch" in packages_of(page) else []
+    return pytest.param(page, marks=marks, id=str(page.relative_to(DOCS)))
+
+
+@pytest.mark.parametrize("page", [page_to_run(page) for page in PAGES])
 def test_page_runs(page, tmp_path, monkeypatch):
-    for package in set(re.findall(r">>> +(?:import|from) (\w+)", page.read_text())):
+    for package in packages_of(page):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)  # where a page saves a network
     monkeypatch.setenv("MPLBACKEND", "agg")
