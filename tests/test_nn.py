@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -247,6 +248,21 @@ def test_initialisers_have_the_published_variance(mode):
     values = nn.init.normal(shape, mean=1, std=0.1, rng=0)
     assert values.mean() == pytest.approx(1, rel=0.01) and values.std() == pytest.approx(0.1, rel=0.02)
     assert not nn.init.zeros(shape, rng=0, dtype=np.float64).any()
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 211, 307)])
+def test_draws_are_those_of_the_generator_in_little_memory(name, shape):
+    expected = np.asarray(getattr(np.random.default_rng(3), name)(0.5, 2.0, shape))
+    options = {"mean": 0.5, "std": 2.0} if name == "normal" else {"a": 0.5, "b": 2.0}
+    tracemalloc.start()
+    values = getattr(nn.init, name)(shape, **options, rng=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert values.shape == shape and values.tobytes() == expected.astype(np.float32).tobytes()
+    assert peak < values.nbytes + 600_000
+    values = getattr(nn.init, name)(shape, **options, rng=3, dtype=np.float64)
+    assert values.tobytes() == expected.tobytes()
 
 
 def test_generators_are_explicit():

@@ -8,6 +8,7 @@ Numbers are drawn in float64 and rounded: a float32 and a float64 network start 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ def normal(
     (2, 3)
     """
     mean, std = _checks.real(mean, "mean"), _checks.real(std, "std", 0)
-    draws = _checks.generator(rng).normal(mean, std, _checks.shape_of(shape, "shape"))
-    return draws.astype(_checks.float_dtype(dtype))
+    rng = _checks.generator(rng)
+    return _drawn(lambda count: rng.normal(mean, std, count), shape, dtype)
 
 
 def uniform(shape: Any, *, a: float = 0.0, b: float = 1.0, rng: Any = None, dtype: DTypeLike = np.float32) -> Array:
@@ -58,8 +59,8 @@ def uniform(shape: Any, *, a: float = 0.0, b: float = 1.0, rng: Any = None, dtyp
     """
     a = _checks.real(a, "a")
     b = _checks.real(b, "b", a)
-    draws = _checks.generator(rng).uniform(a, b, _checks.shape_of(shape, "shape"))
-    return draws.astype(_checks.float_dtype(dtype))
+    rng = _checks.generator(rng)
+    return _drawn(lambda count: rng.uniform(a, b, count), shape, dtype)
 
 
 def xavier_uniform(shape: Any, *, gain: float = 1.0, rng: Any = None, dtype: DTypeLike = np.float32) -> Array:
@@ -178,6 +179,16 @@ def kaiming_normal(
     (16, 8, 3, 3)
     """
     return normal(shape, std=_kaiming_std(shape, a, mode, nonlinearity), rng=rng, dtype=dtype)
+
+
+def _drawn(draw: Callable[[int], Array], shape: Any, dtype: DTypeLike) -> Array:
+    """Return an array of `shape` filled with draws, some at a time: never is all of it there in float64."""
+    values = np.empty(_checks.shape_of(shape, "shape"), _checks.float_dtype(dtype))
+    flat, at_once = values.reshape(-1), 1 << 16
+    for start in range(0, flat.size, at_once):
+        part = flat[start : start + at_once]
+        part[...] = draw(part.size)
+    return values
 
 
 def _xavier_std(shape: Any, gain: float) -> float:
