@@ -636,6 +636,12 @@ def test_out_of_a_batch_of_zero(layout):
         lambda out=None: fc.conv2d(x, w, padding=1, layout=layout, out=out),
         lambda out=None: fc.max_pool2d(x, 2, layout=layout, out=out),
         lambda out=None: grad.avg_pool2d_backward(fc.avg_pool2d(x, 3, layout=layout), x, 3, layout=layout, out=out),
+        lambda out=None: fc.conv_transpose2d(x, w, stride=2, layout=layout, out=out),
+        lambda out=None: fc.local_conv2d(x, np.ones((36, 2, 2), np.float32), layout=layout, out=out),
+        lambda out=None: fc.adaptive_avg_pool2d(x, 4, layout=layout, out=out),
+        lambda out=None: fc.max_unpool2d(x, x.astype(int), 2, layout=layout, out=out),
+        lambda out=None: fc.unfold(x, 3, layout=layout, out=out),
+        lambda out=None: fc.fold(fc.unfold(x, 3, layout=layout), 6, 3, layout=layout, out=out),
     ):
         out = np.empty_like(call())
         assert call(out) is out

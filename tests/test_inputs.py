@@ -28,6 +28,7 @@ from cases import (
     CONVOLUTION_FUNCTIONS,
     FORWARD_FUNCTIONS,
     FUNCTIONS,
+    LAYOUTS,
     TRANSPOSED_FUNCTIONS,
     WEIGHTED_FUNCTIONS,
     fast,
@@ -43,6 +44,7 @@ from wrong import (
     brief,
     integer,
     no_array,
+    no_sizes,
     of_dtypes,
     of_other_shapes,
     out_tuple,
@@ -54,7 +56,6 @@ from wrong import (
 )
 
 import fastconv as fc
-from fastconv import grad
 
 # A warning goes to stderr as well.
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("silence")]
@@ -88,6 +89,20 @@ def test_wrong_argument(name, argument):
     out = room_for(slow(name)(**a))
     for value, error, message in WRONG[argument](name, a):
         check_refusal(name, {**a, "out": out, argument: value}, error, message, f"{name}({argument}={brief(value)})")
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if "indices" in parameters_of(name)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_wrong_places(isa, name, layout):
+    # Without an ``out`` they may be found as late as when they are used; one of many suffices.
+    a, least = arguments_of(name, layout), 0 if "unpool" in name else -1
+    plane = slow(forward_of(name))(**without(a, "grad_output"))[0].size // 4 if least == 0 else a["input"][0].size // 4
+    message = f"indices: expected places in a plane of {plane}, got .*"
+    for where in (0, a["indices"].size // 2, -1):
+        for wrong in (least - 1, plane, 2**40, -(2**40)):
+            indices = a["indices"].copy()
+            indices.flat[where] = wrong
+            check_refusal(name, a | {"indices": indices}, ValueError, message, f"{name}, {wrong} among indices")
 
 
 @pytest.mark.parametrize("name", [name for name in FORWARD_FUNCTIONS if "max_pool" in name])
@@ -266,6 +281,8 @@ def wrong_in_explain():
     }
     for argument, rows in options.items():
         yield from ((argument, row) for row in rows)
+    has_none = "output_padding: expected None, for conv2d has none, got .*"
+    yield from (("output_padding", Wrong(value, ValueError, has_none)) for value in (0, 1, (1, 1), "1"))
     cannot = "algorithm: expected one that can do this problem, got 'depthwise', which needs .*"
     yield "algorithm", Wrong("depthwise", ValueError, cannot)
 
@@ -277,6 +294,25 @@ def test_wrong_argument_of_explain():
             explain(**{argument: value})
         right = type(caught.value) is error and re.fullmatch(message, str(caught.value))
         assert right, f"{argument}={value!r}: {caught.value!r}, not {message}"
+
+
+def test_wrong_argument_of_explain_transposed():
+    right = {"function": "conv_transpose2d", "weight_shape": (4, 6, 3, 3), "stride": 2}
+    assert explain(**right, output_padding=1).algorithm in fc.algorithms()
+    rows = [
+        *(("output_padding", row) for row in sizes_option("output_padding", 2, 0, but=type(None))),
+        *(("output_padding", row) for row in no_sizes("output_padding")),
+        *(("output_padding", row) for row in wrong_type("output_padding", "an integer", [False, 0.0, ""])),
+        ("output_padding", Wrong(2, ValueError, "output_padding: expected less than the stride of 2 .*, got 2")),
+        ("padding", Wrong("same", TypeError, "padding: expected an integer, got 'same'")),
+        ("padding", Wrong(9, ValueError, "padding: expected less than 15 cells, the whole output, got 9 . 9")),
+        ("weight_shape", Wrong((5, 6, 3, 3), ValueError, "weight_shape: expected 4 input channels, got 5 .*")),
+    ]
+    for argument, (value, error, message) in rows:
+        with pytest.raises(error) as caught:
+            explain(**right | {argument: value})
+        right_one = type(caught.value) is error and re.fullmatch(message, str(caught.value))
+        assert right_one, f"{argument}={value!r}: {caught.value!r}, not {message}"
 
 
 def enter_threads(n):
@@ -330,8 +366,15 @@ def test_packed_weight_of_another_shape():
     for shape in ((), (4,), (6, 3, 1, 1), (6, 4, 6, 1), (0, 4, 1, 1)):
         with pytest.raises(ValueError, match="weight: expected .*, got"):
             fc.conv2d(x, fc.PackedWeight(np.ones(shape, np.float32)))
-    with pytest.raises(TypeError, match="weight: expected an array, got PackedWeight"):
-        grad.conv2d_backward(x, x, fc.PackedWeight(np.ones((4, 4, 1, 1), np.float32)))
+    for shape in ((), (4,), (3, 6, 1, 1), (4, 6, 1), (4, 0, 1, 1)):
+        with pytest.raises(ValueError, match="weight: expected .*, got"):
+            fc.conv_transpose2d(x, fc.PackedWeight(np.ones(shape, np.float32)))
+    for shape in ((), (25, 4), (24, 6, 4), (25, 6, 5), (25, 0, 4), (4, 6, 1, 1)):
+        with pytest.raises(ValueError, match="weight: expected .*, got"):
+            fc.local_conv2d(x, fc.PackedWeight(np.ones(shape, np.float32)))
+    for name, shape in (("conv2d", (4, 4, 1, 1)), ("conv_transpose2d", (4, 4, 1, 1)), ("local_conv2d", (25, 4, 4))):
+        with pytest.raises(TypeError, match="weight: expected an array, got PackedWeight"):
+            fast(f"{name}_backward")(x, x, fc.PackedWeight(np.ones(shape, np.float32)))
 
 
 # --- Objects that say that they are arrays, and fail
