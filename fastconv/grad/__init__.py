@@ -21,9 +21,6 @@ from .convolution import (
     conv3d_backward,
     conv3d_input,
     conv3d_weight,
-    conv_transpose1d_backward,
-    conv_transpose2d_backward,
-    conv_transpose3d_backward,
     local_conv2d_backward,
 )
 from .pooling import (
@@ -34,6 +31,7 @@ from .pooling import (
     max_pool2d_backward,
     max_pool3d_backward,
 )
+from .transposed_convolution import conv_transpose1d_backward, conv_transpose2d_backward, conv_transpose3d_backward
 from .unfolding import fold_backward, unfold_backward
 from .unpooling import max_unpool1d_backward, max_unpool2d_backward, max_unpool3d_backward
 
