@@ -66,7 +66,7 @@ class PackedWeight:
     def __repr__(self) -> str:
         return f"PackedWeight(shape={self.shape}, dtype={self.dtype})"
 
-    def in_dtype(self, dtype: np.dtype[Any]) -> Array:
+    def _in_dtype(self, dtype: np.dtype[Any]) -> Array:
         """The weight as the engine reads it in a dtype."""
         array = self._arrays.get(dtype)
         if array is None:
@@ -221,7 +221,7 @@ def forward(
         _core.convolve(
             which,
             x if which == FORWARD else y,
-            check.ready(w, compute) if forms is None else weight.in_dtype(compute),
+            check.ready(w, compute) if forms is None else weight._in_dtype(compute),
             y if which == FORWARD else x,
             None if b is None else check.ready(b, compute),
             geometry,
