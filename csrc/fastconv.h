@@ -110,6 +110,7 @@ fc_status fc_unpool_backward(const fc_pool *problem, const void *grad_output, co
 void fc_unfold(const fc_conv *problem, const void *image, void *columns, int threads);
 void fc_fold(const fc_conv *problem, const void *columns, void *image, int threads);
 /* A locally connected layer: weight [outputs, out_channels, in_channels * kernel], bias [out_channels, outputs]; groups 1. */
+size_t fc_local_workspace(const fc_conv *problem, fc_pass pass, int threads);
 fc_status fc_local_run(const fc_conv *problem, fc_pass pass, const fc_operands *operands, int threads);
 
 /* ---- report.c ---- */

@@ -85,9 +85,23 @@ static void forward_task(void *context, int64_t task, int thread)
         job->kernels->finish_local(p, job->operands, n, begin, end);
 }
 
+/* Images whose columns an input gradient holds at once. */
+static int64_t images_together(const local_job *job)
+{
+    const int64_t image_bytes = job->positions * job->depth * job->element;
+    return fc_smaller(job->problem->batch, fc_larger(1, COLUMN_BYTES / image_bytes));
+}
+
+static size_t workspace(const local_job *job, fc_pass pass, int threads)
+{
+    if (pass == FC_INPUT_GRADIENT)
+        return (size_t)(images_together(job) * job->positions * job->depth * job->element);
+    return job->thread_bytes * (size_t)threads;
+}
+
 static fc_status run_tasks(local_job *job, fc_task task, int threads)
 {
-    const size_t bytes = job->thread_bytes * (size_t)threads;
+    const size_t bytes = workspace(job, FC_FORWARD, threads);
     if (!(job->room = fc_acquire(bytes)))
         return FC_NO_MEMORY;
     fc_parallel_for(fc_divide_up(job->positions, POSITIONS), threads, task, job);
@@ -143,9 +157,8 @@ static void fold_task(void *context, int64_t task, int thread)
 static fc_status input_gradient(local_job *job, int threads)
 {
     const fc_conv *p = job->problem;
-    const int64_t image_bytes = job->positions * job->depth * job->element;
-    const int64_t images = fc_smaller(p->batch, fc_larger(1, COLUMN_BYTES / image_bytes));
-    const size_t bytes = (size_t)(images * image_bytes);
+    const int64_t images = images_together(job);
+    const size_t bytes = workspace(job, FC_INPUT_GRADIENT, threads);
     if (!(job->room = fc_acquire(bytes)))
         return FC_NO_MEMORY;
     for (int64_t first = 0; first < p->batch; first += images) {
@@ -156,6 +169,12 @@ static fc_status input_gradient(local_job *job, int threads)
     }
     fc_release(job->room, bytes);
     return FC_OK;
+}
+
+size_t fc_local_workspace(const fc_conv *problem, fc_pass pass, int threads)
+{
+    const local_job job = make_job(problem, NULL);
+    return workspace(&job, pass, useful_threads(&job, threads));
 }
 
 fc_status fc_local_run(const fc_conv *problem, fc_pass pass, const fc_operands *operands, int threads)

@@ -100,6 +100,7 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_unpool_backward(const fc_pool *, const void *, const int64_t *, void *, int threads)
     void fc_unfold(const fc_conv *, const void *image, void *columns, int threads)
     void fc_fold(const fc_conv *, const void *columns, void *image, int threads)
+    size_t fc_local_workspace(const fc_conv *, fc_pass, int threads)
     fc_status fc_local_run(const fc_conv *, fc_pass, const fc_operands *, int threads)
     void fc_activate(fc_dtype, fc_activation, int64_t count, const void *, void *, int threads)
     void fc_activate_backward(fc_dtype, fc_activation, int64_t count, const void *, const void *, void *, int threads)

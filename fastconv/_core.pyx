@@ -128,7 +128,8 @@ def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algor
     operands.packed = NULL
     operands.activation = <fc_activation>activation
     if packed_forms is not None and plan.packed_bytes:
-        key = (pass_, fc_plan_algorithm(&plan), fc_isa_current(), problem.groups, plan.problem.layout, x.view.itemsize,
+        key = (pass_, fc_plan_algorithm(&plan), fc_isa_current(), problem.groups, problem.layout, x.view.itemsize,
+               plan.problem.layout, plan.problem.in_channels,  # of the problem's simplest form
                None if pass_ == FC_FORWARD else (geometry[0], geometry[2]))  # stride and dilation: see algorithm.h
         block = packed_forms.get(key)
         if block is None:

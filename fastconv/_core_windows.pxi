@@ -56,3 +56,11 @@ def local(int pass_, input, weight, output, bias, tuple kernel, tuple out_size, 
         status = fc_local_run(&problem, <fc_pass>pass_, &operands, threads)
     if status == FC_NO_MEMORY:
         raise MemoryError("no memory for the windows of a locally connected layer")
+
+
+def local_workspace(int pass_, input, weight, tuple kernel, tuple out_size, tuple geometry):
+    """Bytes that the pass of a locally connected layer takes beside its arrays."""
+    cdef Array x = Array(input), w = Array(weight)
+    cdef fc_conv problem
+    fill_windows(&problem, x, kernel, out_size, w.view.shape[1], geometry)
+    return fc_local_workspace(&problem, <fc_pass>pass_, fc_threads())

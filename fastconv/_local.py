@@ -26,6 +26,11 @@ class Problem:
     out_size: Sizes
     geometry: Geometry
 
+    @property
+    def windows(self) -> tuple[Sizes, Sizes, Geometry]:
+        """What the engine takes after the arrays."""
+        return self.kernel, self.out_size, self.geometry
+
 
 def _problem(
     x: Array,
@@ -144,9 +149,7 @@ def forward(
             check.ready(w, compute),
             result.reshape(problem.out_shape),
             None if b is None else check.ready(b, compute),
-            problem.kernel,
-            problem.out_size,
-            problem.geometry,
+            *problem.windows,
             code,
         )
     return check.deliver(result, out, out_shape, dtype)
@@ -155,17 +158,13 @@ def forward(
 def _run(which: int, problem: Problem, input: Array, weight: Array, output: Array) -> None:
     """One gradient, which writes its result among the arrays; all are ready, and batched."""
     if problem.shape[0]:
-        _core.local(which, input, weight, output, None, problem.kernel, problem.out_size, problem.geometry, 0)
+        _core.local(which, input, weight, output, None, *problem.windows, 0)
     elif which == WEIGHT_GRADIENT:
         weight[...] = 0
 
 
-def _bias_gradient(problem: Problem, dy: Array, result: Array) -> None:
-    """grad_output summed over the batch, into ``result``."""
-    channels, height, width = problem.bias_shape
-    sums = result
-    if problem.geometry[4]:
-        sums = check.empty((height, width, channels), result.dtype)
+def _bias_gradient(problem: Problem, dy: Array, sums: Array, result: Array) -> None:
+    """grad_output summed over the batch, into ``sums``, of its layout, and ``result``."""
     if problem.shape[0]:
         _core.channel_sum(dy.reshape(problem.shape[0], -1, 1), sums.reshape(-1))
     else:
@@ -207,15 +206,24 @@ def backward(
     ready_w = check.ready(w, compute) if need_x else None
     dx = check.target(out_x, x.shape, compute) if need_x else None
     dw = check.target(out_w, w.shape, compute) if need_w else None
-    db = check.target(out_b, problem.bias_shape, compute) if need_b else None
+    db = sums = check.target(out_b, problem.bias_shape, compute) if need_b else None
+    if db is not None and problem.geometry[4]:
+        sums = check.empty((*problem.bias_shape[1:], problem.bias_shape[0]), compute)
+    passes = [
+        (which, i, weight)
+        for which, i, weight in ((INPUT_GRADIENT, dx, ready_w), (WEIGHT_GRADIENT, ready_x, dw))
+        if i is not None and weight is not None
+    ]
+    for which, i, weight in passes if out is not None and problem.shape[0] else ():
+        _core.Block(_core.local_workspace(which, i.reshape(problem.shape), weight, *problem.windows))
 
-    if dx is not None and ready_w is not None:
-        _run(INPUT_GRADIENT, problem, dx.reshape(problem.shape), ready_w, dy)
+    for which, i, weight in passes:
+        _run(which, problem, i.reshape(problem.shape), weight, dy)
+    if dx is not None:
         dx = check.deliver(dx, out_x, x.shape, dtype)
-    if dw is not None and ready_x is not None:
-        _run(WEIGHT_GRADIENT, problem, ready_x, dw, dy)
+    if dw is not None:
         dw = check.deliver(dw, out_w, w.shape, dtype)
-    if db is not None:
-        _bias_gradient(problem, dy, db)
+    if db is not None and sums is not None:
+        _bias_gradient(problem, dy, sums, db)
         db = check.deliver(db, out_b, problem.bias_shape, dtype)
     return dx, dw, db

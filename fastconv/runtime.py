@@ -387,8 +387,9 @@ def explain(
     itemsize = 8 if kind == check.FLOAT64 else 4
     which = _PASSES[grad]
     if "transpose" in function:
+        extra = 0 if output_padding is None else output_padding
         geometry, out_shape = _convolution.transposed_geometry_of(
-            batched, shapes[1], stride, padding, output_padding or 0, dilation, groups, channels_last, "weight_shape"
+            batched, shapes[1], stride, padding, extra, dilation, groups, channels_last, "weight_shape"
         )
         which = _TRANSPOSED[which]
         ends = out_shape, batched

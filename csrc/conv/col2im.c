@@ -13,7 +13,7 @@
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
     (void)problem;
-    return pass == FC_INPUT_GRADIENT ? NULL : "computes the gradient of the input only";
+    return pass == FC_INPUT_GRADIENT ? NULL : "computes transposed convolutions and the gradient of a convolution's input only";
 }
 
 enum {
