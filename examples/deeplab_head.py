@@ -28,10 +28,13 @@ def deeplab_head(
     """Return the head for features [N, in_channels, *size], which gives a score a class at each place."""
     rng = np.random.default_rng(rng)
 
-    def convolution(in_channels: int, kernel_size: int, dilation: int = 1) -> list[nn.Layer]:
+    def convolution(in_channels: int, kernel_size: int, rate: int = 1) -> list[nn.Layer]:
         """Return a convolution to 256 channels that keeps the size, its batch normalisation and its activation."""
-        options = {"padding": "same", "dilation": dilation, "bias": False, "rng": rng, "dtype": dtype}
-        return [nn.Conv2d(in_channels, 256, kernel_size, **options), nn.BatchNorm2d(256, dtype=dtype), nn.ReLU()]
+        return [
+            nn.Conv2d(in_channels, 256, kernel_size, padding="same", dilation=rate, bias=False, rng=rng, dtype=dtype),
+            nn.BatchNorm2d(256, dtype=dtype),
+            nn.ReLU(),
+        ]
 
     pyramid = [
         nn.Sequential(*convolution(in_channels, 1)),

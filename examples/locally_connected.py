@@ -36,6 +36,8 @@ def digit_network(
 ) -> nn.Sequential:
     """Return a network for images [N, 1, 16, 16], of convolutions or of locally connected layers."""
     rng = np.random.default_rng(rng)
+    first: nn.Layer
+    second: nn.Layer
     if shared:
         first = nn.Conv2d(1, 8, 3, padding=1, rng=rng, dtype=dtype)
         second = nn.Conv2d(8, 16, 3, padding=1, rng=rng, dtype=dtype)

@@ -31,9 +31,11 @@ def mobilenet_v1(
         in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
     ) -> list[nn.Layer]:
         """Return a convolution, its batch normalisation and its activation."""
-        options = {"padding": kernel_size // 2, "groups": groups, "bias": False, "rng": rng, "dtype": dtype}
+        padding = kernel_size // 2
         return [
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, **options),
+            nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False, rng=rng, dtype=dtype
+            ),
             nn.BatchNorm2d(out_channels, dtype=dtype),
             nn.ReLU(),
         ]

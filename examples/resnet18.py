@@ -24,9 +24,9 @@ def resnet18(
 
     def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> list[nn.Layer]:
         """Return a convolution and its batch normalisation."""
-        options = {"padding": kernel_size // 2, "bias": False, "rng": rng, "dtype": dtype}
+        padding = kernel_size // 2
         return [
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, **options),
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False, rng=rng, dtype=dtype),
             nn.BatchNorm2d(out_channels, dtype=dtype),
         ]
 
