@@ -358,11 +358,6 @@ LOCAL_LAYERS = [
 EVERY_LAYER = [*LAYERS, *TRANSPOSED_LAYERS, *LOCAL_LAYERS]
 
 
-def with_algorithms(problems: list[Any]) -> list[tuple[Any, str]]:
-    """Return every problem with every algorithm that its function has."""
-    return [(problem, name) for problem in problems for name in ALGORITHMS if name in problem.algorithms]
-
-
 POOLS = [
     Pool("plain", (2, 3, 8, 10), 2),
     Pool("overlapping", (2, 3, 9, 11), 3, 2, 1),

@@ -83,6 +83,7 @@ class Convolution:
             return self.weight_shape[0] // self.groups * math.prod(self.weight_shape[2:])
         return math.prod(self.output_shape) // self.weight_shape[0]
 
+    @functools.cache  # noqa: B019 - a problem lasts as long as the tests
     def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
         """Return why an algorithm cannot do this pass, None if it can."""
         if algorithm == "auto":

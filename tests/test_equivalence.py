@@ -30,10 +30,6 @@ from fastconv import runtime
 by_problem = pytest.mark.parametrize("problem", EVERY_CONVOLUTION, ids=str)
 by_pass = pytest.mark.parametrize("which", PASSES)
 by_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
-by_problem_and_algorithm = pytest.mark.parametrize(
-    ("problem", "algorithm"), cases.with_algorithms(EVERY_CONVOLUTION), ids=str
-)
-by_layer_and_algorithm = pytest.mark.parametrize(("problem", "algorithm"), cases.with_algorithms(EVERY_LAYER), ids=str)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -51,20 +47,21 @@ def compare(problem, which, algorithm, dtype, layout, kind):
     cases.check(actual, wanted, dtype, allowed, f"{problem} {which} {algorithm} {dtype} {layout} {kind}")
 
 
-@by_problem_and_algorithm
-@by_pass
-def test_problems(isa, problem, which, algorithm):
-    for dtype in DTYPES:
-        for layout in LAYOUTS:
-            compare(problem, which, algorithm, dtype, layout, "normal")
+# A problem is one test, however many ways there are: pytest takes longer for a test than most of them for a problem.
 
 
-@by_problem_and_algorithm
-def test_integers_are_exact(isa, problem, algorithm):
+@by_problem
+def test_problems(isa, problem):
+    for way in itertools.product(PASSES, problem.algorithms, DTYPES, LAYOUTS):
+        compare(problem, *way, "normal")
+
+
+@by_problem
+def test_integers_are_exact(isa, problem):
     # Sums of small integers have no rounding in any order: an equality, which finds the one wrong cell of an edge that
     # a tolerance may hide. float16 would round the largest of them.
-    for which, layout in itertools.product(PASSES, LAYOUTS):
-        compare(problem, which, algorithm, "float32", layout, "integers")
+    for way in itertools.product(PASSES, problem.algorithms, ["float32"], LAYOUTS):
+        compare(problem, *way, "integers")
 
 
 @pytest.mark.parametrize("axis", TILED_CONVOLUTIONS)
@@ -77,11 +74,11 @@ def test_around_the_tiles(isa, axis, which, algorithm):
                 compare(problem, which, algorithm, dtype, layout, "integers")
 
 
-@by_layer_and_algorithm
+@pytest.mark.parametrize("problem", EVERY_LAYER, ids=str)
 @by_pass
-def test_layers(isa, problem, which, algorithm):
-    for layout in LAYOUTS:
-        compare(problem, which, algorithm, "float32", layout, "normal")
+def test_layers(isa, problem, which):
+    for way in itertools.product(problem.algorithms, ["float32"], LAYOUTS):
+        compare(problem, which, *way, "normal")
 
 
 @by_pass
@@ -101,27 +98,27 @@ def test_drawn_problems(drawn, which, dtype):
 
 
 @by_problem
-@by_dtype
-def test_bias_gradient(isa, problem, dtype):
+def test_bias_gradient(isa, problem):
     problem = dataclasses.replace(problem, bias=True)
-    a = cases.arrays(problem, dtype)
-    wanted = cases.expected(problem, "bias", dtype)
-    for layout in LAYOUTS:
+    for dtype, layout in itertools.product(DTYPES, LAYOUTS):
+        a, wanted = cases.arrays(problem, dtype), cases.expected(problem, "bias", dtype)
         allowed = cases.tolerance(problem, "bias", dtype, a, wanted)
-        cases.check(run(fast, problem, "bias", a, layout), wanted, dtype, allowed, layout)
+        cases.check(run(fast, problem, "bias", a, layout), wanted, dtype, allowed, f"{dtype} {layout}")
 
 
-@by_problem_and_algorithm
-def test_all_gradients_at_once_are_those_alone(problem, algorithm):
+@by_problem
+def test_all_gradients_at_once_are_those_alone(problem):
     passes = ("input", "weight", "bias") if problem.bias else ("input", "weight")
-    if any(problem.refusal(algorithm, which, "float32", "channels_first") for which in ("input", "weight")):
-        return  # A named algorithm has to do every pass that is needed; test_problems sees it refuse.
     a = cases.arrays(problem, "float32")
-    options = {"algorithm": algorithm, **problem.options}
-    gradients = fast(f"{problem.function}_backward")(a.grad_output, a.input, a.weight, a.bias, **options)
-    assert len(gradients) == 3 and (gradients[2] is None) == (not problem.bias)
-    for which, gradient in zip(passes, gradients, strict=False):
-        assert cases.identical(gradient, run(fast, problem, which, a, algorithm=algorithm)), which
+    for algorithm in problem.algorithms:
+        if any(problem.refusal(algorithm, which, "float32", "channels_first") for which in ("input", "weight")):
+            continue  # A named algorithm has to do every pass that is needed; test_problems sees it refuse.
+        options = {"algorithm": algorithm, **problem.options}
+        gradients = fast(f"{problem.function}_backward")(a.grad_output, a.input, a.weight, a.bias, **options)
+        assert len(gradients) == 3 and (gradients[2] is None) == (not problem.bias)
+        for which, gradient in zip(passes, gradients, strict=False):
+            alone = run(fast, problem, which, a, algorithm=algorithm)
+            assert cases.identical(gradient, alone), f"{which} {algorithm}"
 
 
 @pytest.mark.parametrize("problem", CONVOLUTIONS, ids=str)
@@ -141,31 +138,31 @@ def test_torch_named_gradients(problem, algorithm):
         assert cases.identical(gradient, run(fast, problem, which, a, layout, algorithm=algorithm)), (which, layout)
 
 
-@by_problem_and_algorithm
-def test_activations(isa, problem, algorithm):
+@by_problem
+def test_activations(isa, problem):
     for activation, dtype in (("relu", "float32"), ("relu6", "float64"), *(("silu", dtype) for dtype in DTYPES)):
         a = cases.arrays(problem, dtype)
         wanted = cases.expected(problem, "forward", dtype, activation=activation)
         # No slope exceeds 1.1, and silu's own roundings are a few of the result's last places.
         before = cases.tolerance(problem, "forward", dtype, a, wanted)
         allowed = 1.1 * before + 8 * float(np.finfo(cases.precision(dtype)).eps) * np.abs(wanted)
-        for layout in LAYOUTS:
+        for algorithm, layout in itertools.product(problem.algorithms, LAYOUTS):
             if problem.refusal(algorithm, "forward", dtype, layout) is None:
                 actual = run(fast, problem, "forward", a, layout, algorithm=algorithm, activation=activation)
-                cases.check(actual, wanted, dtype, allowed, f"{activation} {dtype} {layout}")
+                cases.check(actual, wanted, dtype, allowed, f"{activation} {algorithm} {dtype} {layout}")
 
 
-@by_problem_and_algorithm
-def test_packed_weight(isa, problem, algorithm):
+@by_problem
+def test_packed_weight(isa, problem):
     for dtype in DTYPES:
         a = cases.arrays(problem, dtype)
         packed = dataclasses.replace(a, weight=fc.PackedWeight(a.weight))
-        for layout in LAYOUTS:
+        for algorithm, layout in itertools.product(problem.algorithms, LAYOUTS):
             if problem.refusal(algorithm, "forward", dtype, layout) is None:
                 plain = run(fast, problem, "forward", a, layout, algorithm=algorithm)
                 for _ in range(2):  # The first use packs, the second finds it packed.
                     again = run(fast, problem, "forward", packed, layout, algorithm=algorithm)
-                    assert cases.identical(again, plain), f"{dtype} {layout}"
+                    assert cases.identical(again, plain), f"{algorithm} {dtype} {layout}"
 
 
 @pytest.mark.parametrize("algorithm", fc.algorithms())
