@@ -118,7 +118,9 @@ def forward(problem: Problem, x: Array, out: Any, return_indices: bool = False) 
 
 def backward(problem: Problem, dy: Array, x: Array, indices: Array | None, out: Any) -> Array:
     """The gradient of the input; a maximum without indices looks for the winners again."""
-    dtype = check.common_dtype([("grad_output", dy), ("input", x)], integers=False)
+    dtype = x.dtype
+    if dtype is not FLOAT32 or dy.dtype is not FLOAT32:
+        dtype = check.common_dtype([("grad_output", dy), ("input", x)], integers=False)
     out_shape = problem.out_shape if x.ndim == len(problem.shape) else problem.out_shape[1:]
     if dy.shape != out_shape:
         raise ValueError(f"grad_output: expected the output's shape {out_shape}, got {dy.shape}")

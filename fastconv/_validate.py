@@ -382,13 +382,16 @@ def pool_out_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dil
 def adaptive_out_size(value: Any, size: Sizes) -> Sizes:
     """The spatial shape of an adaptive pool's output; None in a sequence for two or three dimensions keeps a size."""
     dimensions = len(size)
-    values = value if _is_sequence(value) else (value,) * dimensions
-    if len(values) != dimensions:
-        raise ValueError(f"output_size: expected an integer or {dimensions} of them, got {len(values)}")
-    result = []
-    for wish, i in zip(values, size, strict=True):
-        keep = wish is None and value is not None and dimensions > 1
-        result.append(i if keep else integer(wish, "output_size", 1, _LARGEST_OPTION))
+    if type(value) is int and 1 <= value <= _LARGEST_OPTION:
+        result = [value] * dimensions
+    else:
+        values = value if _is_sequence(value) else (value,) * dimensions
+        if len(values) != dimensions:
+            raise ValueError(f"output_size: expected an integer or {dimensions} of them, got {len(values)}")
+        result = []
+        for wish, i in zip(values, size, strict=True):
+            keep = wish is None and value is not None and dimensions > 1
+            result.append(i if keep else integer(wish, "output_size", 1, _LARGEST_OPTION))
     if math.prod(result) > _LARGEST_PLANE:
         raise ValueError(f"output_size: expected at most 2**56 elements a plane, got {math.prod(result)}")
     for i, o in zip(size, result, strict=True):
