@@ -98,10 +98,9 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
 /* Whether every index is at least `least` and below `end`. */
 int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int64_t end, int threads);
 /* Max unpooling: each element of the input at its index in the output's plane, zeros elsewhere; of several the last.  Only the
- * sizes of the problem count.  FC_OUTSIDE: some indices are not in the plane, and were passed over. */
-fc_status fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads);
-fc_status fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                             int threads);
+ * sizes of the problem count.  `backward`: from the output to the input, the gradient.  FC_OUTSIDE: some indices are not in the
+ * plane, and were passed over. */
+fc_status fc_unpool(const fc_pool *problem, int backward, void *input, const int64_t *indices, void *output, int threads);
 
 /* ---- windows: unfold.c, local.c ---- */
 

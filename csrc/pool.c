@@ -212,47 +212,29 @@ int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int6
 
 /* ---- unpooling ---- */
 
-static void unpool_forward_task(void *context, int64_t task, int thread)
+typedef struct {
+    pool_job pool;
+    int backward;
+    void *input, *output;
+} unpool_job;
+
+static void unpool_task(void *context, int64_t task, int thread)
 {
     (void)thread;
-    pool_job *job = context;
-    const int64_t block = task % job->blocks, channels = job->problem->channels;
-    note(job, job->kernels->unpool_forward(job->problem, job->input, job->indices, job->target, task / job->blocks,
-                                           channels * block / job->blocks, channels * (block + 1) / job->blocks));
+    unpool_job *job = context;
+    const fc_pool *p = job->pool.problem;
+    const int64_t blocks = job->pool.blocks, block = task % blocks;
+    note(&job->pool, job->pool.kernels->unpool(p, job->backward, job->input, job->pool.indices, job->output, task / blocks,
+                                               p->channels * block / blocks, p->channels * (block + 1) / blocks));
 }
 
-fc_status fc_unpool_forward(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int threads)
+fc_status fc_unpool(const fc_pool *problem, int backward, void *input, const int64_t *indices, void *output, int threads)
 {
     const double begin = fc_report_begin();
     threads = useful_threads(problem, threads);
-    pool_job job = make_job(problem);
-    job.input = input;
-    job.indices = indices;
-    job.target = output;
-    fc_parallel_for(problem->batch * job.blocks, threads, unpool_forward_task, &job);
-    fc_report_unpool(problem, "forward", threads, begin);
-    return job.outside ? FC_OUTSIDE : FC_OK;
-}
-
-static void unpool_backward_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    pool_job *job = context;
-    const int64_t block = task % job->blocks, channels = job->problem->channels;
-    note(job, job->kernels->unpool_backward(job->problem, job->grad_output, job->indices, job->target, task / job->blocks,
-                                            channels * block / job->blocks, channels * (block + 1) / job->blocks));
-}
-
-fc_status fc_unpool_backward(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                             int threads)
-{
-    const double begin = fc_report_begin();
-    threads = useful_threads(problem, threads);
-    pool_job job = make_job(problem);
-    job.grad_output = grad_output;
-    job.indices = indices;
-    job.target = grad_input;
-    fc_parallel_for(problem->batch * job.blocks, threads, unpool_backward_task, &job);
-    fc_report_unpool(problem, "backward", threads, begin);
-    return job.outside ? FC_OUTSIDE : FC_OK;
+    unpool_job job = {make_job(problem), backward, input, output};
+    job.pool.indices = indices;
+    fc_parallel_for(problem->batch * job.pool.blocks, threads, unpool_task, &job);
+    fc_report_unpool(problem, backward ? "backward" : "forward", threads, begin);
+    return job.pool.outside ? FC_OUTSIDE : FC_OK;
 }

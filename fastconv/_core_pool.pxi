@@ -67,25 +67,16 @@ def indices_inside(indices, int64_t least, int64_t end):
     return bool(inside)
 
 
-def unpool(input, indices, output, tuple options):
-    """Every element of the input at its index in the output.  Returns whether all indices were in the output's plane."""
-    cdef Array x = Array(input), places = Array(indices), y = Array(output, True)
+def unpool(bint backward, input, indices, output, tuple options):
+    """Every element of the input at its index in the output, or, backward, from there.
+
+    Returns whether all indices were in the output's plane.
+    """
+    cdef Array x = Array(input, backward), places = Array(indices), y = Array(output, not backward)
     cdef fc_pool problem
     fill_pool(&problem, 0, x, y, options)
     cdef int threads = fc_threads()
     cdef fc_status status
     with nogil:
-        status = fc_unpool_forward(&problem, x.view.buf, <const int64_t *>places.view.buf, y.view.buf, threads)
-    return status != FC_OUTSIDE
-
-
-def unpool_backward(grad_output, indices, grad_input, tuple options):
-    """The gradient of unpool.  Returns whether all indices were in the output's plane."""
-    cdef Array dy = Array(grad_output), places = Array(indices), dx = Array(grad_input, True)
-    cdef fc_pool problem
-    fill_pool(&problem, 0, dx, dy, options)
-    cdef int threads = fc_threads()
-    cdef fc_status status
-    with nogil:
-        status = fc_unpool_backward(&problem, dy.view.buf, <const int64_t *>places.view.buf, dx.view.buf, threads)
+        status = fc_unpool(&problem, backward, x.view.buf, <const int64_t *>places.view.buf, y.view.buf, threads)
     return status != FC_OUTSIDE

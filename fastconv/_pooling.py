@@ -324,6 +324,7 @@ def max_unpool(
     result = check.target(out, out_shape, compute)
     ready = _ready_indices(places, problem.plane, 0, result is out)
     if problem.shape[0] and not _core.unpool(
+        False,
         check.ready(x, compute).reshape(problem.shape),
         ready.reshape(problem.shape),
         result.reshape(problem.out_shape),
@@ -359,10 +360,11 @@ def max_unpool_backward(
     compute = FLOAT32 if dtype is FLOAT16 else dtype
     result = check.target(out, x.shape, compute)
     ready = _ready_indices(places, problem.plane, 0, result is out)
-    if problem.shape[0] and not _core.unpool_backward(
-        check.ready(dy, compute).reshape(problem.out_shape),
-        ready.reshape(problem.shape),
+    if problem.shape[0] and not _core.unpool(
+        True,
         result.reshape(problem.shape),
+        ready.reshape(problem.shape),
+        check.ready(dy, compute).reshape(problem.out_shape),
         problem.options,
     ):
         raise _outside(places, problem.plane)

@@ -190,10 +190,8 @@ typedef struct {
                          int64_t last, void *room);
     void (*average_pool_backward)(const fc_pool_windows *windows, const void *grad_output, void *grad_input, int64_t image,
                                   int64_t first, int64_t last, void *room);
-    int (*unpool_forward)(const fc_pool *problem, const void *input, const int64_t *indices, void *output, int64_t image,
-                          int64_t first, int64_t last);
-    int (*unpool_backward)(const fc_pool *problem, const void *grad_output, const int64_t *indices, void *grad_input,
-                           int64_t image, int64_t first, int64_t last);
+    int (*unpool)(const fc_pool *problem, int backward, void *input, const int64_t *indices, void *output, int64_t image,
+                  int64_t first, int64_t last);
 
     void (*activate)(fc_activation kind, int64_t count, const void *x, void *y);
     void (*activate_backward)(fc_activation kind, int64_t count, const void *x, const void *grad_output, void *grad_input);
