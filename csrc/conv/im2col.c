@@ -110,8 +110,6 @@ static int64_t panels_elements(const fc_plan *plan, int64_t tap_count)
     return (plan->pass == FC_INPUT_GRADIENT ? fc_round_up(ins, lanes) * outs : fc_round_up(outs, lanes) * ins) * tap_count;
 }
 
-/* ---- forward ---- */
-
 /* ---- the packed weight: a list of offsets, one of taps, and the weight class by class ----
  *
  * Taps `step` apart, in each dimension, are of one class; a phase of an input gradient takes those of one (algorithm.h), a
@@ -206,6 +204,8 @@ static const void *packed_class(const fc_plan *plan, const fc_operands *operands
     const int64_t index = (first[0] * classes.count[1] + first[1]) * classes.count[2] + first[2];
     return (const char *)operands->packed + ((const int64_t *)operands->packed)[index];
 }
+
+/* ---- forward ---- */
 
 static fc_gemm forward_gemm(const fc_plan *plan, const fc_operands *operands)
 {
