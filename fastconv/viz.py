@@ -29,7 +29,8 @@ from fastconv.nn._checks import Array
 try:
     from matplotlib.figure import Figure, FigureBase, SubFigure
     from matplotlib.patches import Rectangle
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import Locator, MaxNLocator
+    from matplotlib.transforms import Bbox
 except ImportError:
     raise ImportError('fastconv.viz needs matplotlib: pip install "fastconv[viz]"') from None
 
@@ -93,7 +94,7 @@ def plot_filters(
     largest = _largest(filters)
     if in_colour:
         tiles = np.clip(filters.transpose(0, 2, 3, 1) / (2 * largest) + 0.5, 0, 1)
-        gap, cmap, label = "white", "gray", "weight of red, of green and of blue"
+        gap, cmap, label = "white", "gray", "weight of each colour"
     else:
         tiles = filters.reshape(-1, height, width)
         gap, cmap, label = "0.45", "RdBu_r", "weight"
@@ -102,7 +103,9 @@ def plot_filters(
     axes = figure.subplots()
     image = _draw_tiles(axes, tiles, columns, gap, cmap=cmap, vmin=-largest, vmax=largest)
     if grid:
-        axes.set(xlabel="channel", ylabel="filter", xticks=_ticks(columns), yticks=_ticks(count))
+        axes.set(xlabel="channel", ylabel="filter")
+        axes.xaxis.set_major_locator(_Counts(columns))
+        axes.yaxis.set_major_locator(_Counts(count))
     else:
         _number_rows(axes, count, columns)
     which = "" if channel is None else f", channel {channel} of {channels}"
@@ -209,7 +212,7 @@ def plot_history(
         What `fit` returns: "loss" and, where there are, "accuracy", their likes of the validation data ("val_loss",
         "val_accuracy"), which are drawn beside them, and anything that a callback has recorded, one value an epoch.
     loss_scale : "linear" or "log"
-        The scale of the loss.
+        The scale of the loss; linear where no loss is a positive number, which a logarithmic one needs.
     figure : Figure or SubFigure, optional
         Draw into this one, which is empty, instead of a new one.
 
@@ -246,9 +249,10 @@ def plot_history(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        if len(axes.lines) > 1:
+        if f"val_{name}" in curves:
             axes.legend(frameon=False)
-        if name == "loss":
+        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+        if name == "loss" and (np.isfinite(drawn) & (drawn > 0)).any():  # a logarithmic scale of nothing has no ends
             axes.set_yscale(loss_scale)
     return figure
 
@@ -291,7 +295,8 @@ def plot_receptive_field(
     Returns
     -------
     Figure
-        With one `Axes` in pixels of the input: an image [H, W] with the largest gradient as 1, and a rectangle.
+        With one `Axes` in pixels of the input: an image [H, W] with the largest gradient as 1, and a rectangle, unless
+        the element sees nothing but padding.
 
     Raises
     ------
@@ -339,7 +344,8 @@ def plot_receptive_field(
         linewidth=2,
         clip_on=False,
     )
-    axes.add_patch(rectangle)
+    if bottom > top and right > left:
+        axes.add_patch(rectangle)
     effective = math.sqrt(np.count_nonzero(magnitude > _EFFECTIVE))
     of = f", {place} of {_times(output.shape[1:])}" if place else ""
     axes.set_title(f"{_last(part)}{of}: receptive field {bottom - top} x {right - left}")
@@ -354,6 +360,8 @@ def plot_receptive_field(
 def _region(network: nn.Sequential, shape: tuple[int, ...], element: tuple[Any, ...]) -> tuple[int, int, int, int]:
     """Return the first row that an element of the output sees and the one after the last, then so for columns.
 
+    The two are the same where it sees none.
+
     Whatever is added to not-a-number, multiplied by it or compared with it becomes not-a-number: so the output tells
     whether any pixel of a band of rows or columns takes part in it, whatever the weights and the layers are.
     """
@@ -367,7 +375,7 @@ def _region(network: nn.Sequential, shape: tuple[int, ...], element: tuple[Any, 
         counts = range(1, shape[axis] + 1)
         before = bisect_left(counts, True, key=lambda count: reached(slice(None, count)))
         behind = bisect_left(counts, True, key=lambda count: reached(slice(-count, None)))
-        return before, shape[axis] - behind
+        return before, max(before, shape[axis] - behind)
 
     return *span(1), *span(2)
 
@@ -376,7 +384,9 @@ def _gradient_magnitude(
     network: nn.Sequential, shape: tuple[int, ...], element: tuple[Any, ...], samples: int, rng: np.random.Generator
 ) -> Array:
     """Return the root mean square of the gradient of an element of the output by each pixel [H, W], largest 1."""
-    network = copy.deepcopy(network).eval()  # backward would leave its gradients in the user's
+    network = copy.deepcopy(network)  # backward would leave its gradients in the user's
+    _unfreeze(network)
+    network.eval()
     network.requires_grad = False
     total = np.zeros(shape[1:])
     for _ in range(samples):
@@ -387,6 +397,14 @@ def _gradient_magnitude(
         total += np.square(network.backward(dy)[0], dtype=np.float64).sum(axis=0)
     largest = total.max()
     return np.sqrt(total / largest) if largest > 0 else total
+
+
+def _unfreeze(layer: nn.Layer) -> None:
+    """Unfreeze a network and those within it, for a frozen one has no backward pass."""
+    if isinstance(layer, nn.Sequential):
+        layer.unfreeze()
+    for child in getattr(layer, "layers", ()):
+        _unfreeze(child)
 
 
 def _place(position: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -526,19 +544,39 @@ def _draw_image(axes: Any, image: Array) -> None:
 
 def _number_rows(axes: Any, count: int, columns: int) -> None:
     """Label each row of tiles with the number of its first one."""
-    rows = _ticks(-(-count // columns))
     axes.set_xticks([])
-    axes.set_yticks(rows, labels=[str(row * columns) for row in rows])
+    axes.yaxis.set_major_locator(_Counts(-(-count // columns)))
+    axes.yaxis.set_major_formatter(lambda row, _: str(round(row) * columns))
     axes.tick_params(length=0)
 
 
-def _ticks(count: int) -> range:
-    return range(0, count, -(-count // _MOST_TICKS))
+class _Counts(Locator):
+    """Ticks at 0, 1, 2, ..., or at as many of them as there is room for."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __call__(self) -> range:
+        axis: Any = self.axis
+        most = max(1, min(axis.get_tick_space(), _MOST_TICKS))
+        return range(0, self._count, -(-self._count // most))
 
 
 def _colour_bar(axes: Any, image: Any, label: str) -> None:
-    """Draw a colour bar as high as the image: an own axes of the figure would be as high as the room there is."""
-    axes.figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.03, 1)), label=label)
+    """Draw a colour bar as high as the image: an own axes of the figure would be as high as the room there is.
+
+    Its width does not follow the image's, and an image that is low has a bar that its label fits.
+    """
+
+    def beside(bar: Any, renderer: Any) -> Any:
+        inch, box = axes.figure.dpi, axes.bbox
+        height = max(box.height, 1.2 * bar.yaxis.label.get_window_extent(renderer).height)
+        place = Bbox.from_bounds(box.x1 + 0.1 * inch, (box.y0 + box.y1 - height) / 2, 0.16 * inch, height)
+        return place.transformed(axes.figure.transSubfigure.inverted())
+
+    bar = axes.inset_axes((1, 0, 1, 1))
+    bar.set_axes_locator(beside)
+    axes.figure.colorbar(image, cax=bar, label=label)
 
 
 def _largest(array: Array) -> float:

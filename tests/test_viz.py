@@ -99,7 +99,7 @@ def test_filters_of_three_channels_are_in_colour():
     assert np.array_equal(first[0, 0], [1, 0.5, 0.5, 1]) and np.array_equal(first[1, 1], [0.5, 0.5, 0.5, 1])
     assert np.array_equal(second[1, 1], [0.5, 0.5, 0.25, 1])
     assert image.get_clim() == (-4, 4) and image.get_cmap().name == "gray"
-    assert colour_bar(figure.axes[0]).get_ylabel() == "weight of red, of green and of blue"
+    assert colour_bar(figure.axes[0]).get_ylabel() == "weight of each colour"
     check_nothing_leaves(figure)
 
 
@@ -113,6 +113,19 @@ def test_filters_of_other_channels_are_a_grid(rng):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("channel", "filter")
     assert [*axes.get_xticks()] == [0, 1, 2, 3] and [*axes.get_yticks()] == [0, 1, 2, 3, 4]
     check_nothing_leaves(figure)
+
+
+@pytest.mark.parametrize("shape", [(2, 128, 3, 3), (128, 2, 3, 3), (1, 3, 1, 60), (64, 1, 20, 3)])
+def test_filters_of_any_shape_have_labels_apart_and_a_bar_to_read(rng, shape):
+    figure = viz.plot_filters(rng.standard_normal(shape))
+    check_nothing_leaves(figure)
+    (axes,) = figure.axes
+    bar = colour_bar(axes)
+    for axis in axes.xaxis, axes.yaxis, bar.yaxis:
+        labels = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+        assert not any(first.overlaps(second) for first, second in zip(labels, labels[1:], strict=False))
+    box = bar.get_window_extent()
+    assert box.width == pytest.approx(0.16 * figure.dpi) and box.height > bar.yaxis.label.get_window_extent().height
 
 
 def test_one_channel_of_the_filters(rng):
@@ -258,6 +271,14 @@ def test_history_draws_what_there_is():
     check_nothing_leaves(figure)
     (axes,) = viz.plot_history({"val_loss": [np.nan, 2.0]}).axes
     assert np.array_equal(axes.lines[0].get_ydata(), [np.nan, 2.0], equal_nan=True)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["validation"]
+
+
+@pytest.mark.parametrize("loss, scale", [([np.nan], "linear"), ([np.inf, -1.0], "linear"), ([np.nan, 1.0], "log")])
+def test_history_without_a_positive_loss_is_drawn(loss, scale):
+    figure = viz.plot_history({"loss": loss}, loss_scale="log")
+    assert figure.axes[0].get_yscale() == scale
+    check_nothing_leaves(figure)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +363,25 @@ def test_receptive_field_of_a_linear_layer_is_everything(network):
     assert found == (0, 0, 16, 20) and np.count_nonzero(magnitude) > 300
     assert figure.axes[0].get_title() == "Linear: receptive field 16 x 20"
     assert np.array_equal(field(viz.plot_receptive_field(network, (7, 3, 16, 20)))[1], magnitude)
+
+
+def test_receptive_field_of_padding_alone_is_none():
+    figure = viz.plot_receptive_field(nn.Conv2d(1, 1, 3, padding=8), (1, 8, 8), position=(0, 0))
+    (axes,) = figure.axes
+    assert axes.get_title() == "Conv2d, (0, 0) of 22 x 22: receptive field 0 x 0" and not axes.patches
+    assert not axes.images[0].get_array().any()
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_receptive_field_of_a_frozen_network(rng, network, within):
+    x = rng.random((1, 3, 16, 20), np.float32)
+    expected = field(viz.plot_receptive_field(network.eval(), (3, 16, 20)))
+    y = network.freeze()(x)
+    found = field(viz.plot_receptive_field(nn.Sequential(network) if within else network, (3, 16, 20)))
+    assert found[0] == expected[0] and np.array_equal(found[1], expected[1])
+    assert np.array_equal(network(x), y)
+    with pytest.raises(ValueError, match="frozen"):
+        network.train()
 
 
 def test_effective_field_is_the_gradient():
