@@ -95,10 +95,17 @@ __all__ = [
 ]
 
 
+_LATER = ("nn", "reference", "viz")
+
+
 def __getattr__(name: str) -> Any:
     """``fastconv.nn``, ``fastconv.reference`` and ``fastconv.viz`` are imported when they are first used."""
-    if name in ("nn", "reference", "viz"):
+    if name in _LATER:
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

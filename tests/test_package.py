@@ -31,6 +31,16 @@ def readelf(option, file):
 # --- The package
 
 
+def test_what_is_imported_later_is_offered(python):
+    script = """
+import sys
+import fastconv
+assert {"nn", "reference", "viz", "conv2d", "__version__"} <= {*dir(fastconv)}
+assert "fastconv.nn" not in sys.modules
+"""
+    python(script)
+
+
 def test_types_are_there():
     assert (PACKAGE / "py.typed").read_text() == ""
     stub = ast.parse((PACKAGE / "_core.pyi").read_text()).body
