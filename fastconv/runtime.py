@@ -97,7 +97,10 @@ def _start() -> str:
                 f"FASTCONV_ALGORITHM: expected auto or one of {', '.join(_core.algorithms())}, got {algorithm!r}"
             )
         _core.prefer_algorithm(algorithm)
-    _core.set_verbose(_wish("FASTCONV_VERBOSE") not in (None, "0"))
+    verbose = _wish("FASTCONV_VERBOSE")
+    if verbose not in (None, "0", "1"):
+        raise ImportError(f"FASTCONV_VERBOSE: expected 0 or 1, got {verbose!r}")
+    _core.set_verbose(verbose == "1")
     processors, why = _processors()
     _core.set_thread_limit(processors)
     threads_wish = _wish("FASTCONV_NUM_THREADS")

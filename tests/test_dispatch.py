@@ -92,6 +92,7 @@ MISSING_ISAS = [name for name in runtime.built_isas() if name not in runtime.ava
     [
         *(("FASTCONV_ISA", value, ISAS) for value in ("sse9", "AVX2", " generic", "auto", "\udcff", *MISSING_ISAS)),
         *(("FASTCONV_ALGORITHM", value, ALGORITHMS) for value in ("magic", "Direct", "direct,im2col", "\udcff")),
+        *(("FASTCONV_VERBOSE", value, ["0", "1"]) for value in ("false", "2", " 1")),
     ],
 )
 def test_unknown_wishes_are_refused_at_import(python, variable, value, expected):
