@@ -1,6 +1,6 @@
 """Fair timing of the contenders on a layer table, the printed table, and its JSON.
 
-All contenders run in one process, in turn, for several rounds, with a pause between them, since the threads of a pool
+The contenders run in one process, in turn, for several rounds, with a pause between them, since the threads of a pool
 spin for a while after its last call. Each call is timed, and the low quantile of all rounds counts: on a shared machine
 noise only ever adds. A contender that does not live well with the others (`Contender.alone`) gets a process of its own,
 where fastconv runs beside it, so that its ratio comes from one and the same run.
@@ -357,7 +357,7 @@ class TablePrinter:
             f"{_share(rate, self._peak):>5}",
             *(f"{_number(result.timings[name].milliseconds, 3):>9}" for name in self._packed),
             *(self._peer(result.timings[name].milliseconds, result.timings[name].ratio) for name in self._peers),
-            *([f"{_ratio(result.best_ratio):>9}"] if self._peers else []),
+            *([f"{ratio_text(result.best_ratio):>9}"] if self._peers else []),
         ]
         self._print("  ".join(columns))
 
@@ -378,7 +378,7 @@ class TablePrinter:
                     f"{_share(rate, self._peak):>5}",
                     *(f"{'':9}" for _ in self._packed),
                     *(self._peer(None, means[name], "") for name in self._peers),
-                    *([f"{_ratio(means['best peer']):>9}"] if self._peers else []),
+                    *([f"{ratio_text(means['best peer']):>9}"] if self._peers else []),
                 ]
             )
         )
@@ -410,7 +410,7 @@ class TablePrinter:
             self._print(f"{name}, {count} of {len(results)} layers: {reason}")
 
     def _peer(self, milliseconds: float | None, ratio: float | None, absent: str = "-") -> str:
-        return f"{_number(milliseconds, 3, absent):>8}{_ratio(ratio):>8}"
+        return f"{_number(milliseconds, 3, absent):>8}{ratio_text(ratio):>8}"
 
     def _print(self, line: str) -> None:
         print(line.rstrip(), file=self._stream, flush=True)
@@ -428,8 +428,11 @@ def _share(rate: float | None, peak: float) -> str:
     return "-" if rate is None else f"{rate / peak:.0%}"
 
 
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}x"
+def ratio_text(value: float | None) -> str:
+    """Return a ratio as a table has it; a small one keeps two digits that are not 0."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}x" if value >= 0.1 else f"{value:.2g}x"
 
 
 def _quotient(value: float | None, by: float | None) -> float | None:

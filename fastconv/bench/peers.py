@@ -133,7 +133,12 @@ class Contender:
         raise NotImplementedError
 
     def to_numpy(self, result: Any, problem: Problem) -> Any:
-        """Return what a timed call returned as an array in PyTorch's layout (not timed, to check the result)."""
+        """Return what a timed call returned as an array in PyTorch's layout (not timed, to check the result).
+
+        Of several gradients, that is the one that is measured.
+        """
+        if isinstance(result, tuple):
+            result = result[0 if problem.direction == "input" else 1]
         return np.asarray(result)
 
     def _only_float32(self, problem: Problem) -> None:
@@ -178,11 +183,6 @@ class Fastconv(Contender):
             except ValueError as error:  # an algorithm that was asked for by name may refuse the problem
                 raise Unsupported(str(error)) from None
         return call
-
-    def to_numpy(self, result: Any, problem: Problem) -> Any:
-        if isinstance(result, tuple):
-            result = result[0 if problem.direction == "input" else 1]
-        return result
 
     def chosen(self, problem: Problem) -> str:
         """Return the name of the algorithm that runs this problem, nothing where there is one only."""
@@ -260,11 +260,6 @@ class Torch(Contender):
 
         without_graph: Call = importlib.import_module("torch").no_grad()(call)
         return without_graph
-
-    def to_numpy(self, result: Any, problem: Problem) -> Any:
-        if isinstance(result, tuple):
-            result = result[0 if problem.direction == "input" else 1]
-        return result.numpy()
 
     def _tensor(self, torch: Any, array: Array) -> Any:
         return torch.from_numpy(array)

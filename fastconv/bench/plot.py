@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from fastconv.bench.harness import Result, mean_ratios
+from fastconv.bench.harness import Result, mean_ratios, ratio_text
 from fastconv.bench.peers import PASSES
 
 _COLOURS = ("tab:orange", "tab:purple", "tab:green", "tab:red", "tab:brown", "tab:gray")
@@ -51,9 +51,11 @@ def draw(results: Mapping[tuple[str, str], Sequence[Result]], title: str) -> Fig
             first = results.get((table, passes[0]), ())
             same = column > 0 and [result.layer for result in run] == [result.layer for result in first]
             _draw_run(axes, run, colours, labels=not same)
-            means = [f"{name} {mean:.2f}x" for name, mean in mean_ratios(run).items() if mean and name in colours]
+            means = [
+                f"{name} {ratio_text(mean)}" for name, mean in mean_ratios(run).items() if mean and name in colours
+            ]
             gradient = "" if which == "forward" else " gradient"
-            axes.set_title(f"{table}, {which}{gradient}\ngeometric mean: {', '.join(means)}", fontsize=10)
+            axes.set_title(f"{table}, {which}{gradient}\ngeometric mean: {', '.join(means) or '-'}", fontsize=10)
     figure.suptitle(f"{title}\ntime of each peer over fastconv's: right of 1x fastconv is faster", fontsize=11)
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -74,7 +76,7 @@ def _draw_run(axes: Axes, run: Sequence[Result], colours: Mapping[str, str], lab
             axes.barh(y, timing.ratio - 1, thickness, left=1, color=colour, alpha=1 if faster else 0.5)
             if len(colours) < 3:
                 axes.annotate(
-                    f"{timing.ratio:.2f}",
+                    ratio_text(timing.ratio),
                     (timing.ratio, y),
                     (3 if faster else -3, 0),
                     textcoords="offset points",
