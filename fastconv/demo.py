@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 import fastconv as fc
 from fastconv import nn, viz
+from fastconv.commands.pictures import save
 
 Array = npt.NDArray[Any]
 
@@ -137,7 +138,7 @@ def draw(
     _draw_curves(curves, history, accuracy)
     _draw_inside(inside, network, digit)
     _draw_pictures(pictures, photograph, blurred, edges)
-    figure.savefig(output, dpi=100)
+    save(figure, output, dpi=100)
 
 
 def _draw_curves(part: Any, history: nn.History, accuracy: float) -> None:

@@ -2,13 +2,16 @@
 
 import io
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastconv import reference
 from fastconv.bench import CONTENDERS, Layer, Problem, Settings, Unsupported, harness, read_table, run, select_layers
-from fastconv.bench.peers import PASSES, Contender
+from fastconv.bench.peers import PASSES, PEERS, Contender
 from fastconv.bench.tables import table_names
 
 QUICK = Settings(threads=1, rounds=1, turn=0.0, pause=0.0)
@@ -118,6 +121,17 @@ def test_a_table_of_other_functions(tmp_path):
         ("me,a,conv2d,1x3x8x8,,", "line 2: layer 'a': .*missing 1 required positional argument: 'weight'"),
         ("me,a,conv2d,1x3x8x8,4x2x3x3,", "line 2: layer 'a': weight: "),
         ("me,a,unfold,1x3x8x8", "line 2: layer 'a': .*missing 1 required positional argument: 'kernel_size'"),
+        (
+            "me,a,unfold,1x3x8x8,,kernel_size=3,stride=2",
+            r"line 2: expected 6 cells, got \['stride=2'\] too; options are",
+        ),
+        (
+            "me,a,max_pool2d,1x3x8x8,,kernel_size=2 return_indices=true",
+            "'a': options: expected those of one output, got",
+        ),
+        (f"me,a,unfold,1x3x8x8,,{'x' * 140_000}", "line 2: field larger than field limit"),
+        ("me,a,unfold,1x3x9999999999x9999999999,,kernel_size=3", "'a': input: expected a product of sizes that fits"),
+        ("me,a,conv2d,1x3000000x9x9,3000000x3000000x9x9,", "line 2: layer 'a': Unable to allocate"),
     ],
 )
 def test_a_bad_line_of_other_functions_is_named(tmp_path, line, message):
@@ -151,11 +165,29 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 def test_bad_tables_are_named(tmp_path):
     with pytest.raises(ValueError, match="'resnet51' is unknown: expected one of .*resnet50"):
         read_table("resnet51")
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="absent.csv' cannot be read: No such file"):
         read_table(str(tmp_path / "absent.csv"))
+    with pytest.raises(ValueError, match="' cannot be read: Is a directory"):
+        (tmp_path / "folder.csv").mkdir()
+        read_table(str(tmp_path / "folder.csv"))
     (tmp_path / "short.csv").write_text("source,name,mb\n")
     with pytest.raises(ValueError, match="lacks the columns groups, ic"):
         read_table(str(tmp_path / "short.csv"))
+    (tmp_path / "none.csv").write_text(f"{HEADER}\n")
+    with pytest.raises(ValueError, match="none.csv', line 1: expected layers after the line of the columns, got none"):
+        read_table(str(tmp_path / "none.csv"))
+    (tmp_path / "latin.csv").write_text("source,naïve\n", encoding="latin-1")
+    with pytest.raises(ValueError, match="latin.csv' cannot be read: 'utf-8' codec"):
+        read_table(str(tmp_path / "latin.csv"))
+
+
+def test_a_table_that_may_not_be_read_is_named(monkeypatch):
+    def refuse(self, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    with pytest.raises(ValueError, match="table 'locked.csv' cannot be read: Permission denied"):
+        read_table("locked.csv")
 
 
 def test_layers_are_chosen_by_a_pattern():
@@ -165,6 +197,15 @@ def test_layers_are_chosen_by_a_pattern():
 
 
 # ---- contenders
+
+
+def test_the_extra_has_what_the_peers_need():
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("needs the tree")
+    project = tomllib.loads(project.read_text())["project"]
+    extra = {re.match(r"[\w-]+", package)[0] for package in project["optional-dependencies"]["bench"]}
+    assert {module for kind in PEERS for module in kind.modules} - {"numpy"} <= extra
 
 
 @pytest.mark.parametrize(
@@ -330,6 +371,11 @@ def test_json():
     assert (first["name"], first["repeat"], first["pass"], second["pass"]) == ("depthwise", 3, "forward", "weight")
     assert first["peak_share"] == pytest.approx(first["contenders"]["fastconv"]["gflops"] / 100)
     assert set(document["geometric_means"]) == {"forward", "weight"}
+
+
+@pytest.mark.parametrize("ratio, text", [(None, "-"), (2.0, "2.00x"), (0.25, "0.25x"), (0.0042, "0.0042x")])
+def test_a_ratio_is_never_shown_as_nothing(ratio, text):
+    assert harness.ratio_text(ratio) == text
 
 
 # ---- the picture

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from fastconv import __main__ as command_line
 from fastconv import selftest
 from fastconv.bench import CONTENDERS
 from fastconv.commands import arguments as command_arguments
+from fastconv.commands import pictures
 
 TABLE = """\
 source,name,mb,groups,ic,ih,iw,oc,kh,kw,sh,sw,ph,pw,dh,dw
@@ -52,6 +54,42 @@ def test_wrong_arguments_as_a_program():
     done = subprocess.run([sys.executable, "-m", "fastconv", "bnech"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "bnech" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["explain", "conv1d", "1x3x8", "4x3x3"]], ids=" ".join)
+def test_output_that_nobody_reads_ends_the_program_quietly(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        command = [sys.executable, "-m", "fastconv", *arguments]
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("", 1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_output_on_a_full_disk_is_an_error_in_a_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "fastconv", "info"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("fastconv: [Errno 28] No space left on device\n", 1)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (MemoryError("Unable to allocate 7. TiB"), "fastconv: not enough memory: Unable to allocate 7. TiB\n"),
+        (MemoryError(), "fastconv: not enough memory\n"),
+        (ImportError("no matplotlib._path"), "fastconv: no matplotlib._path\n"),
+        (PermissionError(13, "Permission denied", "x.png"), "fastconv: [Errno 13] Permission denied: 'x.png'\n"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_a_line(capsys, monkeypatch, error, line):
+    def fail(mode="stdout"):
+        raise error
+
+    monkeypatch.setattr(fc, "show_config", fail)
+    assert command_line.main(["info"]) == 1
+    assert capsys.readouterr().err == line
 
 
 COMMANDS = ["info", "explain", "selftest", "bench", "demo"]
@@ -167,6 +205,10 @@ def test_explain_as_a_program():
         (
             "conv2d 1x3x8x8 4x3x3x3 --padding 1:2:3,1:1",
             "argument --padding: expected numbers, pairs such as .*'1:2:3,1:1'",
+        ),
+        (
+            "conv2d 1x3x8x8 4x3x3x3 --padding weird",
+            "argument --padding: expected numbers, pairs such as 1:2,0:0, same or valid, got 'weird'",
         ),
         ("conv2d 1x3x8x8 4x3x3x3 --padding 1:b,1:1", "argument --padding: expected numbers, pairs .*, got '1:b,1:1'"),
         ("conv2d 1x3x8x8 4x3x3x3 --dilation 9", "argument weight_shape: expected a kernel that fits"),
@@ -299,12 +341,17 @@ def test_bench_draws(capsys, table, tmp_path, torch):
         (["--plot", "/"], "argument --plot: '/' cannot be written"),
         (
             ["--plot", "ratios.png", "--peers", "none"],
-            "argument --plot: expected a peer to draw the ratios to, got none",
+            "argument --plot: expected a peer that can do the layers and the pass, got none",
+        ),
+        (
+            ["unfold", "--plot", "ratios.png", "--peers", "numpy"],
+            "argument --plot: expected a peer that can do the layers and the pass, got numpy",
         ),
         (["--pass", "sideways"], "--pass: invalid choice: 'sideways'"),
         (["--batch", "0"], "--batch: must be at least 1, got 0"),
         (["--threads", "two"], "--threads: expected a whole number, got 'two'"),
-        (["--threads", "100000"], "--threads: .*100000"),
+        (["--threads", "100000"], "--threads: expected at most 1024 threads, got 100000"),
+        (["--batch", "9" * 18], "--batch: layer 'conv1': input: expected a product of sizes that fits 63 bits"),
         (["--rounds", "-1"], "--rounds: must be at least 1, got -1"),
         (["--dtype", "int8"], "--dtype: invalid choice: 'int8'"),
         (["--peers", "torch,tensorflow"], "--peers: 'tensorflow' is not one of torch, .*, none"),
@@ -349,6 +396,11 @@ def test_demo_learns_and_draws(capsys, tmp_path):
     "arguments, message",
     [
         (["--output", "/no/such/folder/figure.png"], "--output: there is no folder '/no/such/folder'"),
+        pytest.param(
+            ["--output", "/proc/figure.png"],
+            "--output: '/proc/figure.png' cannot be written: ",
+            marks=pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs a folder without files of ours"),
+        ),
         (["--output", "figure.docx"], "--output: expected a name in .png, .pdf or .svg, got 'figure.docx'"),
         (["--epochs", "0"], "--epochs: must be at least 1, got 0"),
         (["--seed", "-1"], "--seed: must be at least 0, got -1"),
@@ -356,6 +408,34 @@ def test_demo_learns_and_draws(capsys, tmp_path):
 )
 def test_demo_names_what_is_wrong(capsys, arguments, message):
     assert message in refused(capsys, "demo", *arguments)
+
+
+def test_a_locked_folder_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
+    # Whoever runs the tests may be root, whom permissions do not stop.
+    def refuse(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.chdir(tmp_path)
+    assert "--output: 'x.png' cannot be written: Permission denied" in refused(capsys, "demo", "--output", "x.png")
+    assert "--output: 'fastconv-demo.png' cannot be written: Permission denied" in refused(capsys, "demo")
+
+
+def test_a_picture_takes_the_place_of_the_old_one_when_it_is_complete(tmp_path):
+    class Figure:
+        def savefig(self, path, dpi):
+            path.write_text("new")
+            if dpi == 0:
+                raise OSError(28, "No space left on device")
+
+    old, link = tmp_path / "old.png", tmp_path / "link.png"
+    old.write_text("old")
+    link.symlink_to(old)
+    with pytest.raises(OSError, match="No space left"):
+        pictures.save(Figure(), link, dpi=0)
+    assert old.read_text() == "old" and {*tmp_path.iterdir()} == {old, link}
+    pictures.save(Figure(), link, dpi=1)
+    assert old.read_text() == "new" and link.is_symlink() and {*tmp_path.iterdir()} == {old, link}
 
 
 def test_demo_without_its_extra(capsys, monkeypatch, tmp_path):

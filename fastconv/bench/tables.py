@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import fastconv as fc
+from fastconv import _validate as check
 from fastconv import grad
 
 COLUMNS = ("source", "name", "function", "input", "weight", "options")
@@ -73,8 +74,9 @@ class Layer:
                 raise ValueError(f"function: expected one of {', '.join(FUNCTIONS)}, got {self.function!r}")
             if min((*self.input_shape, *(self.weight_shape or ()), self.repeat)) < 1:
                 raise ValueError("sizes and repeats must be at least 1")
-            self.output_shape  # noqa: B018 - computed, to see that the function takes the layer
-        except (TypeError, ValueError) as error:
+            check.check_size(self.input_shape, "input")
+            check.check_size(self.output_shape, "output")  # computed, to see that the function takes the layer
+        except (MemoryError, TypeError, ValueError) as error:
             raise ValueError(f"layer {self.name!r}: {error}") from None
 
     @cached_property
@@ -83,7 +85,10 @@ class Layer:
         arrays = [np.empty((0, *self.input_shape[1:]), np.float32)]
         if self.weight_shape is not None:
             arrays.append(np.empty(self.weight_shape, np.float32))
-        return self.input_shape[0], *getattr(fc, self.function)(*arrays, **self.options).shape[1:]
+        output = getattr(fc, self.function)(*arrays, **self.options)
+        if isinstance(output, tuple):
+            raise ValueError("options: expected those of one output, got return_indices=true")
+        return self.input_shape[0], *output.shape[1:]
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -188,7 +193,8 @@ def read_table(name: str) -> list[Layer]:
     Raises
     ------
     ValueError
-        If there is no such table, or the file is not a layer table; the message names the line.
+        If there is no such table, or the file cannot be read or is not a layer table; the message names the file, and
+        the line.
 
     Examples
     --------
@@ -197,29 +203,41 @@ def read_table(name: str) -> list[Layer]:
     ('layer1.0.conv2', 3, '64->64 3x3 @56x56')
     """
     if name.endswith(".csv"):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"table {name!r}: there is no such file")
-        return list(_parse(path.read_text(encoding="utf-8").splitlines(), name))
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"table {name!r} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f"table {name!r} cannot be read: {error}") from None
+        return _parse(text, name)
     if name not in table_names():
         raise ValueError(f"table {name!r} is unknown: expected one of {', '.join(table_names())}, or a .csv file")
     file = resources.files("fastconv.bench").joinpath("tables", f"{name}.csv")
-    return list(_parse(file.read_text(encoding="utf-8").splitlines(), name))
+    return _parse(file.read_text(encoding="utf-8"), name)
 
 
-def _parse(lines: Iterable[str], table: str) -> Iterator[Layer]:
-    reader = csv.DictReader(lines)
+def _parse(text: str, table: str) -> list[Layer]:
+    reader = csv.DictReader(text.splitlines())
+    try:
+        layers = list(_layers(reader))
+        if not layers:
+            raise ValueError("expected layers after the line of the columns, got none")
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"table {table!r}, line {reader.reader.line_num}: {error}") from None
+    return layers
+
+
+def _layers(reader: csv.DictReader[str]) -> Iterator[Layer]:
     present = reader.fieldnames or ()
     columns, layer_of = (COLUMNS, _any_layer) if "function" in present else (CONVOLUTION_COLUMNS, _convolution)
     if missing := [column for column in columns if column not in present]:
-        raise ValueError(f"table {table!r} lacks the columns {', '.join(missing)}")
+        raise ValueError(f"lacks the columns {', '.join(missing)}")
     for row in reader:
+        if None in row:  # where DictReader puts the cells after the last column
+            raise ValueError(f"expected {len(present)} cells, got {row[None]} too; options are separated by spaces")
         name, _, repeat = (row["name"] or "").partition("*")
-        try:
-            count = _integer(repeat, "name after the '*'") if repeat else 1
-            yield replace(layer_of(name, row), repeat=count, source=row["source"] or "")
-        except ValueError as error:
-            raise ValueError(f"table {table!r}, line {reader.line_num}: {error}") from None
+        count = _integer(repeat, "name after the '*'") if repeat else 1
+        yield replace(layer_of(name, row), repeat=count, source=row["source"] or "")
 
 
 def _any_layer(name: str, row: dict[str, str]) -> Layer:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Any
 
 import fastconv as fc
-from fastconv.commands import arguments
+from fastconv.bench import harness, peak, peers, tables
+from fastconv.commands import arguments, pictures
 
-_EPILOG = """\
-Tables and suites: deepbench_inference, deepbench_training, inception_v3, mobilenet_v1, mobilenet_v2, resnet18, resnet50
-and vgg16 are 2-D convolutions; transposed, pooling and unfold are what their names say. A .csv file of your own has the
-columns source,name,function,input,weight,options, as in
+_TABLES = textwrap.fill(
+    f"Tables and suites: {', '.join(tables.table_names())}. "
+    "Transposed, pooling and unfold are what their names say, the others are 2-D convolutions.",
+    120,
+)
+_EPILOG = f"""\
+{_TABLES}
+A .csv file of your own has the columns {",".join(tables.COLUMNS)}, as in
   me,up1,conv_transpose2d,1x64x28x28,64x32x2x2,stride=2
-or, for 2-D convolutions, source,name,mb,groups,ic,ih,iw,oc,kh,kw,sh,sw,ph,pw,dh,dw.
+or, for 2-D convolutions, {",".join(tables.CONVOLUTION_COLUMNS)}.
 
-All contenders run in one process, in turn, over several rounds, and must agree on the result; the low quantile of each
-counts. The columns: the layer, its shape, the algorithm that fastconv chose; GFLOP of the direct sum, milliseconds,
-GFLOP/s and their share of this machine's measured peak; milliseconds with a packed weight; then for each peer its
-milliseconds and its time over fastconv's: 2.00x says that fastconv takes half the time. A peer that keeps packed
-weights meets fastconv's packed weights. Below are the geometric means of the ratios and the sums of the times.
+The contenders run in one process, in turn, over several rounds, and must agree on the result; the low quantile of each
+counts. Only ncnn, which does not live well with the others, runs in a process of its own, with fastconv beside it.
+
+The columns: the layer, its shape, the algorithm that fastconv chose; GFLOP of the direct sum, milliseconds, GFLOP/s and
+their share of this machine's measured peak; milliseconds with a packed weight; then for each peer its milliseconds and
+its time over fastconv's: 2.00x says that fastconv takes half the time. A peer that keeps packed weights meets
+fastconv's packed weights. Below are the geometric means of the ratios and the sums of the times.
 
 examples:
   python -m fastconv bench                                       ResNet-50, forward, beside every peer installed
@@ -27,6 +35,7 @@ examples:
   python -m fastconv bench --suite transposed --suite pooling --pass all --peers torch --plot ratios.png
   python -m fastconv bench resnet50 --pass all --batch 8 --json > resnet50.json
 """
+_KNOWN = [kind.name for kind in peers.PEERS]
 
 
 def add(commands: Any) -> None:
@@ -40,7 +49,7 @@ def add(commands: Any) -> None:
     bench.add_argument(
         "--pass",
         dest="direction",
-        choices=("forward", "input", "weight", "all"),
+        choices=(*peers.PASSES, "all"),
         default="forward",
         help="the pass: forward (the default), the gradient with respect to the input or to the weight, or all three",
     )
@@ -50,7 +59,7 @@ def add(commands: Any) -> None:
     bench.add_argument(
         "--threads", type=arguments.count, metavar="N", help="threads of every contender (default: fastconv's)"
     )
-    bench.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    bench.add_argument("--dtype", choices=peers.DTYPES, default="float32", help="default: float32")
     bench.add_argument(
         "--rounds", type=arguments.count, default=5, metavar="N", help="turns of each contender on a layer (default: 5)"
     )
@@ -58,7 +67,7 @@ def add(commands: Any) -> None:
         "--peers",
         type=_names,
         metavar="A,B",
-        help="of torch, torch-nhwc, onnxruntime, openvino, ncnn, numpy; or none (default: all that are installed)",
+        help=f"of {', '.join(_KNOWN)}; or none (default: all that are installed)",
     )
     bench.add_argument(
         "--algorithm", default="auto", metavar="NAME", help="make fastconv use this algorithm (default: auto)"
@@ -66,7 +75,7 @@ def add(commands: Any) -> None:
     bench.add_argument("--layers", metavar="PATTERN", help="only layers whose name matches, such as 'layer4.*'")
     bench.add_argument(
         "--plot",
-        type=arguments.picture,
+        type=pictures.picture,
         metavar="FILE",
         help="draw the ratios to the peers, a bar a layer, into a .png, .pdf or .svg file (needs matplotlib)",
     )
@@ -75,8 +84,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, and draw where that is asked for."""
-    from fastconv.bench import harness, peak, peers
-
     error = options.parser.error
     chosen = _layers(options)
     passes = [which for which in peers.PASSES if options.direction in (which, "all")]
@@ -86,17 +93,17 @@ def run(options: argparse.Namespace) -> int:
     if options.algorithm not in ("auto", *fc.algorithms()):
         error(f"argument --algorithm: {options.algorithm!r} is not one of {', '.join(('auto', *fc.algorithms()))}")
 
-    known = [kind.name for kind in peers.PEERS]
-    installed = [name for name in known if peers.CONTENDERS[name]().available()]
+    installed = [name for name in _KNOWN if peers.CONTENDERS[name]().available()]
     wanted = installed if options.peers is None else options.peers
-    if unknown := [name for name in wanted if name not in known]:
-        error(f"argument --peers: {unknown[0]!r} is not one of {', '.join(known)}, none")
+    if unknown := [name for name in wanted if name not in _KNOWN]:
+        error(f"argument --peers: {unknown[0]!r} is not one of {', '.join(_KNOWN)}, none")
     for name in wanted:
         if name not in installed:
             return arguments.refuse(f"the peer {name} needs {', '.join(peers.CONTENDERS[name]().missing())}", "bench")
     if options.plot:
-        if not wanted:
-            error("argument --plot: expected a peer to draw the ratios to, got none")
+        if not any({*wanted} & {*harness.contenders_of(which, wanted, chosen[name])} for name, which in work):
+            given = ", ".join(wanted) or "none"
+            error(f"argument --plot: expected a peer that can do the layers and the pass, got {given}")
         if arguments.missing({"matplotlib": "matplotlib"}):
             return arguments.refuse("--plot needs matplotlib", "viz")
 
@@ -104,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         with fc.threads(options.threads or fc.get_num_threads()):
             threads = fc.get_num_threads()  # 1 in a build without OpenMP, whatever was asked for
     except ValueError as problem:
-        error(f"argument --threads: {problem}")
+        error(f"argument --threads: {str(problem).removeprefix('n: ')}")
     settings = harness.Settings(threads=threads, rounds=options.rounds, algorithm=options.algorithm)
     peak_gflops = peak.measured_peak(options.dtype, threads)
     how = f"{fc.isa()}, {threads} thread{'s' * (threads > 1)}, {options.dtype}"
@@ -126,14 +133,12 @@ def run(options: argparse.Namespace) -> int:
     if options.plot:
         from fastconv.bench import plot
 
-        plot.draw(results, f"fastconv {fc.__version__}: {how}").savefig(options.plot, dpi=120)
+        pictures.save(plot.draw(results, f"fastconv {fc.__version__}: {how}"), options.plot, dpi=120)
     return 0
 
 
 def _layers(options: argparse.Namespace) -> dict[str, list[Any]]:
     """Return the layers of each table and suite, chosen and with the batch that is asked for."""
-    from fastconv.bench import tables
-
     error = options.parser.error
     for name in options.suite:
         if name not in tables.table_names():
@@ -147,7 +152,10 @@ def _layers(options: argparse.Namespace) -> dict[str, list[Any]]:
         if not any(chosen.values()):
             error(f"argument --layers: no layer of {', '.join(chosen)} matches {options.layers!r}")
     if options.batch:
-        chosen = {name: [layer.with_batch(options.batch) for layer in layers] for name, layers in chosen.items()}
+        try:
+            chosen = {name: [layer.with_batch(options.batch) for layer in layers] for name, layers in chosen.items()}
+        except ValueError as problem:
+            error(f"argument --batch: {problem}")
     return chosen
 
 

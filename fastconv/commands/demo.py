@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from fastconv.commands import arguments
+from fastconv.commands import arguments, pictures
 
 _NEEDS = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "PIL": "pillow"}
 _EPILOG = """\
-It takes some seconds; all data come with scikit-learn. The figure shows the training curves, the filters of the first
-layer with the maps that they make of a digit, what a unit of the second layer sees, and a photograph blurred and its
-edges found.
+It takes some seconds on an idle machine; where other programs keep the processors busy, OMP_WAIT_POLICY=passive in the
+environment helps. All data come with scikit-learn. The figure shows the training curves, the filters of the first layer
+with the maps that they make of a digit, what a unit of the second layer sees, and a photograph blurred and its edges
+found.
 
 example:
   python -m fastconv demo --output digits.pdf --epochs 30
@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
     demo = arguments.command(commands, "demo", run, text, _EPILOG)
     demo.add_argument(
         "--output",
-        type=arguments.picture,
-        default=Path("fastconv-demo.png"),
+        type=pictures.picture,
+        default="fastconv-demo.png",  # text, which goes through `picture` too
         metavar="FILE",
         help="the figure, in .png, .pdf or .svg (default: fastconv-demo.png)",
     )

@@ -79,12 +79,12 @@ def _numbers(text: str) -> int | tuple[int, ...]:
 def _padding(text: str) -> Any:
     if text in ("same", "valid"):
         return text
-    if ":" not in text:
-        return _numbers(text)
     try:
-        pairs = [tuple(int(part) for part in pair.split(":")) for pair in text.split(",")]
-    except ValueError:
-        pairs = []
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise argparse.ArgumentTypeError(f"expected numbers, pairs such as 1:2,0:0, same or valid, got {text!r}")
-    return tuple(pairs)
+        if ":" not in text:
+            return _numbers(text)
+        pairs = tuple(tuple(int(part) for part in pair.split(":")) for pair in text.split(","))
+        if all(len(pair) == 2 for pair in pairs):
+            return pairs
+    except (ValueError, argparse.ArgumentTypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"expected numbers, pairs such as 1:2,0:0, same or valid, got {text!r}")
