@@ -27,7 +27,7 @@ def max_pool1d(
     input : array [batch, channels, length] or [channels, length]
         float16, float32 or float64.
     kernel_size, stride, padding, dilation : int or one a dimension
-        The stride is the kernel's size unless given; the padding, at most half of the kernel's extent, never wins.
+        The stride is the kernel's size unless given; the padding, at most half of ``kernel_size``, never wins.
     ceil_mode : bool
         Round the output's size up: a last window may end outside.
     return_indices : bool
@@ -74,7 +74,7 @@ def max_pool2d(
     input : array [batch, channels, height, width] or [channels, height, width]
         float16, float32 or float64.
     kernel_size, stride, padding, dilation : int or one a dimension
-        The stride is the kernel's size unless given; the padding, at most half of the kernel's extent, never wins.
+        The stride is the kernel's size unless given; the padding, at most half of ``kernel_size``, never wins.
     ceil_mode : bool
         Round the output's size up: a last window may end outside.
     return_indices : bool
@@ -122,7 +122,7 @@ def max_pool3d(
     input : array [batch, channels, depth, height, width] or [channels, depth, height, width]
         float16, float32 or float64.
     kernel_size, stride, padding, dilation : int or one a dimension
-        The stride is the kernel's size unless given; the padding, at most half of the kernel's extent, never wins.
+        The stride is the kernel's size unless given; the padding, at most half of ``kernel_size``, never wins.
     ceil_mode : bool
         Round the output's size up: a last window may end outside.
     return_indices : bool
