@@ -44,6 +44,8 @@ plot_pre_code = ""
 plot_apply_rcparams = True
 plot_rcparams = {
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,  # inches: titles and numbers keep off the edge
+    "figure.constrained_layout.w_pad": 0.08,
     "figure.figsize": (8, 3),
     "font.size": 10,
     "axes.titlesize": 10,
