@@ -28,7 +28,7 @@ from layer_cases import (
 
 import fastconv as fc
 from fastconv import nn
-from fastconv.nn.layers import recording
+from fastconv.nn.layers import inference
 
 INF, NAN = math.inf, math.nan
 
@@ -243,16 +243,16 @@ def test_copies_go_their_own_way(case):
 
 @EVERY
 @IN_BOTH_MODES
-def test_nothing_is_kept_where_nothing_is_recorded(case, training):
+def test_inference_keeps_nothing_in_any_mode(case, training):
     layer = case.make(training=training)
     x = spread(case.shape)
-    expected = run(case.make(training=training), x)
-    token = recording.set(False)
-    try:
+    expected = run(case.make(training=False), x)
+    before = {name: array.copy() for name, array in layer.buffers.items()}
+    with inference():
         y = run(layer, x)
-    finally:
-        recording.reset(token)
     np.testing.assert_array_equal(y, expected)
+    assert_same_bits(layer.buffers, before)
+    assert layer.training == training
     with pytest.raises(ValueError, match=f"{case.kind}.backward needs a forward pass"):
         layer.backward(y)
     run(layer, x)

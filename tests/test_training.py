@@ -533,6 +533,31 @@ def test_threads_may_predict_with_one_network():
     train(network)  # layers keep again
 
 
+def test_threads_may_predict_with_a_network_that_trains():
+    inside, both = threading.Event(), threading.Event()
+
+    class Gate(nn.Layer):
+        """Lets the worker, which came first, end its prediction in the middle of the main thread's."""
+
+        def forward(self, x):
+            if threading.current_thread() is worker:
+                inside.set()
+                both.wait()
+            else:
+                both.set()
+                worker.join()
+            return x
+
+    network = nn.Sequential(Gate(), nn.BatchNorm1d(2), nn.Dropout(rng=0))
+    before, x = network.state_dict(), np.arange(6.0).reshape(3, 2)
+    worker = threading.Thread(target=network.predict, args=(x,))
+    worker.start()
+    inside.wait()
+    np.testing.assert_allclose(network.predict(x), x, rtol=1e-4)
+    assert_same_bits(network.state_dict(), before)
+    assert network.training
+
+
 # Ctrl-C
 
 

@@ -7,7 +7,6 @@ branches, with the activation of their sum.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,7 +34,7 @@ from .layers import (
     ReLU,
     ReLU6,
     SiLU,
-    recording,
+    inference,
 )
 
 __all__ = ["Frozen"]
@@ -80,11 +79,8 @@ class Frozen:
         for container, layers in self._layers:
             if container.layers != layers:
                 raise ValueError("the layers of a frozen network were changed: unfreeze() and freeze() it again")
-        token = recording.set(False)
-        try:
+        with inference():
             return _run(self._steps, _checks.array(x, "x"))
-        finally:
-            recording.reset(token)
 
     def undo(self) -> None:
         """Put the arrays back, and the layers into the mode that they were in."""
@@ -119,7 +115,7 @@ class _Product:
         self._weight = PackedWeight(weight[:, :, None] if type(layer) is Linear else weight)
         # The layers one by one, for inputs whose channels are not where the normalisation must look for them.
         others = [other for other in (layer, norm, activation) if other is not None]
-        self._one_by_one = [] if norm is None else [_in_inference(other) for other in others]
+        self._one_by_one = [] if norm is None else others
 
     def __call__(self, x: Any) -> Any:
         x = self._layer._input(x, "x")
@@ -160,7 +156,7 @@ def _steps(layers: Sequence[Layer]) -> list[_Step]:
             fuses = type(layer) is Residual and row and type(row[0]) in _ACTIVATIONS
             steps.append(_Join(layer, row.pop(0) if fuses else None))
         else:
-            steps.append(_in_inference(layer).forward)
+            steps.append(layer.forward)
     return steps
 
 
@@ -178,16 +174,6 @@ def _containers(layer: Layer) -> Iterator[Container]:
         yield layer
         for child in layer.layers:
             yield from _containers(child)
-
-
-def _in_inference(layer: Layer) -> Layer:
-    """A layer with the same arrays that stays in inference, whatever a network around the frozen one does."""
-    if isinstance(layer, Container):
-        return layer
-    twin = copy.copy(layer)
-    twin.training = False
-    twin.forget()
-    return twin
 
 
 def _folds(layer: Layer, norm: Any) -> bool:

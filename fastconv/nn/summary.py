@@ -12,8 +12,7 @@ import numpy as np
 from . import _checks
 from ._checks import Array
 from .containers import Branches, Series
-from .layers import Layer
-from .training import inference
+from .layers import Layer, inference
 
 __all__ = ["Row", "Summary"]
 
@@ -125,7 +124,7 @@ def summarise(network: Layer, input_shape: Any) -> Summary:
     dimensions = len(shape) - 1
     field = ((1,) * dimensions, (1,) * dimensions) if dimensions else None
     rows: list[Row] = []
-    with inference(network):
+    with inference():
         _pass("", network, 0, np.zeros((1, *shape), params[0].dtype if params else np.float32), field, rows)
     below = rows[1:] or rows  # the network has a row of its own where it is no plain row of layers
     return Summary(shape, tuple(below), sum(param.nbytes for param in params))

@@ -12,7 +12,7 @@ import numpy as np
 from . import _checks
 from ._checks import Array
 from .batches import ArrayBatches, Batches, IterableBatches, is_iterable_of_batches
-from .layers import Layer, recording
+from .layers import Layer, inference
 from .losses import Loss
 from .optimisers import Optimizer
 from .progress import progress_bar
@@ -129,7 +129,7 @@ class Trainable(Layer):
 
         history = History(epochs)
         try:
-            with _mode(self, training=True):
+            with _training(self):
                 for epoch in range(1, epochs + 1):
                     bar = progress_bar(batches.examples, f"epoch {epoch}/{epochs}", progress)
                     try:
@@ -163,7 +163,7 @@ class Trainable(Layer):
     def predict(self, x: Any, batch_size: int = 256) -> Array:
         """Return the outputs for `x` [N, ...], computed in batches, in inference mode.
 
-        Layers keep nothing of it, and their `training` is as before.
+        Layers keep nothing of it and do not change: several threads may predict with one network.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Trainable(Layer):
             raise ValueError("x must be [N, ...], got a single number")
         batch_size = _checks.integer(batch_size, "batch_size")
         starts = range(0, max(len(x), 1), batch_size)  # no examples are one empty batch
-        with inference(self):
+        with inference():
             outputs = [self.forward(x[start : start + batch_size]) for start in starts]
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
@@ -183,7 +183,7 @@ class Trainable(Layer):
         """Return the "loss" of the examples `x` and targets `y` and, for class targets, the "accuracy".
 
         With None for `y`, `x` is an iterable of batches (x, y), which are as large as they come. Layers keep nothing of
-        it, and their `training` is as before.
+        it and do not change: several threads may evaluate one network, each with a loss of its own.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Trainable(Layer):
 
     def _evaluate(self, batches: Batches, loss: Loss) -> dict[str, float]:
         means = _Means()
-        with inference(self):
+        with inference():
             for examples, targets in batches.epoch():
                 means.add(loss, loss.forward(self.forward(examples), targets), len(examples))
         return means.values()
@@ -293,27 +293,16 @@ def _text(metrics: dict[str, float]) -> str:
 
 
 @contextmanager
-def _mode(network: Layer, training: bool) -> Iterator[None]:
-    """Put every layer into training or inference, and each back as it was."""
-    changed = [leaf for _, leaf in network.leaves() if leaf.training != training]
+def _training(network: Layer) -> Iterator[None]:
+    """Put every layer into training, and each back as it was."""
+    changed = [leaf for _, leaf in network.leaves() if not leaf.training]
     for leaf in changed:
-        leaf.training = training
+        leaf.training = True
     try:
         yield
     finally:
         for leaf in changed:
-            leaf.training = not training
-
-
-@contextmanager
-def inference(network: Layer) -> Iterator[None]:
-    """Inference mode, with layers that keep nothing for a backward pass."""
-    token = recording.set(False)
-    try:
-        with _mode(network, training=False):
-            yield
-    finally:
-        recording.reset(token)
+            leaf.training = False
 
 
 def _check_kind(value: Any, kind: type, name: str, example: str) -> None:

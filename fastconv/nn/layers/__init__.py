@@ -6,7 +6,7 @@ plain arrays. The mathematics is in the functions that the layers call.
 """
 
 from .activation import LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Tanh
-from .base import Layer, recording
+from .base import Layer, inference
 from .convolution import Conv1d, Conv2d, Conv3d
 from .dropout import Dropout
 from .linear import Linear
@@ -62,5 +62,5 @@ __all__ = [
     "Softmax",
     "Tanh",
     "Upsample",
-    "recording",
+    "inference",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 
@@ -14,9 +15,26 @@ from fastconv import _validate
 from .. import _checks, init
 from .._checks import Array
 
-# False while `predict` and `evaluate` run: their layers keep nothing, so that inference holds two activations and not
-# all of them. A context variable, since several threads may predict with one network.
-recording: ContextVar[bool] = ContextVar("fastconv.nn.recording", default=True)
+# A context variable and nothing of the layers, since several threads may predict with one network.
+_inferring: ContextVar[bool] = ContextVar("fastconv.nn.inferring", default=False)
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """Within this context every layer is in inference for this thread, whatever its mode.
+
+    It keeps nothing for a backward pass either, so that inference holds two activations and not all of them.
+    """
+    token = _inferring.set(True)
+    try:
+        yield
+    finally:
+        _inferring.reset(token)
+
+
+def inferring() -> bool:
+    """Whether this thread is in `inference`."""
+    return _inferring.get()
 
 
 class Layer:
@@ -31,7 +49,7 @@ class Layer:
         What is learnt, its gradients after `backward` (empty before, and for a frozen layer), and what is kept but not
         learnt. Parameters are read at each call and updated in place: change or replace them as you like.
     training : bool
-        Whether the layer behaves as in training; set by `train` and `eval`.
+        Whether the layer behaves as in training; set by `train` and `eval`. False within `predict` and `evaluate`.
     requires_grad : bool
         False freezes the layer: no gradients of its parameters are computed, and optimisers leave it alone.
 
@@ -55,6 +73,15 @@ class Layer:
         self._kept: tuple[Any, ...] | None = None
         self.training = True
         self.requires_grad = True
+
+    @property
+    def training(self) -> bool:
+        """Whether the layer behaves as in training: never where this thread predicts or evaluates."""
+        return self._training and not _inferring.get()
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._training = mode
 
     @property
     def params(self) -> dict[str, Array]:
@@ -97,7 +124,7 @@ class Layer:
 
     def keep(self, *values: Any) -> None:
         """Keep `values` for `backward`, in place of those of the last `forward`."""
-        if recording.get():
+        if not _inferring.get():
             self._kept = values
 
     def kept(self) -> tuple[Any, ...]:

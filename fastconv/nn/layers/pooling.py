@@ -9,7 +9,7 @@ from fastconv import functional as F
 from fastconv import grad
 
 from .. import _checks
-from .base import Layer, recording, shortened
+from .base import Layer, inferring, shortened
 
 
 class _Pool(Layer):
@@ -56,7 +56,7 @@ class _MaxPool(_Pool):
         """Return the maxima of `x` [N, C, ...] (or without N); with `return_indices` also where they lay."""
         x = _checks.array(x, "x")
         options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        if not (recording.get() or self.return_indices):
+        if inferring() and not self.return_indices:
             return self._function(x, *options)
         y, indices = self._function(x, *options, return_indices=True)
         self.keep(x, indices)
@@ -402,7 +402,7 @@ class AdaptiveMaxPool2d(_AdaptivePool):
     def forward(self, x: Any) -> Any:
         """Return the maxima of `x` [N, C, H, W] (or without N); with `return_indices` also where they lay."""
         x = _checks.array(x, "x")
-        if not (recording.get() or self.return_indices):
+        if inferring() and not self.return_indices:
             return self._function(x, self.output_size)
         y, indices = self._function(x, self.output_size, return_indices=True)
         self.keep(x, indices)
