@@ -59,21 +59,51 @@ def test_accuracy_is_to_be_large():
 
 def test_early_stopping_starts_anew_with_each_fit():
     callback = nn.EarlyStopping(patience=2)
-    assert stops(callback, [1, 2]) is None
-    assert stops(callback, [9, 8, 7, 7.5]) is None
-    assert stops(callback, [9, 8, 8, 8]) == 4
+    for values, expected in ([1, 2], None), ([9, 8, 7, 7.5], None), ([9, 8, 8, 8], 4):
+        callback.before_fit(None, nn.History())
+        assert stops(callback, values) == expected
 
 
-@pytest.mark.parametrize("values, planned", [([3, 1, 2, 2], 100), ([3, 1, 2], 3)])
-def test_the_best_epoch_is_restored(values, planned):
-    network, history = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), nn.History(planned)
-    callback = nn.EarlyStopping(patience=2)
-    for value in values:
-        for array in (*network.params.values(), *network.buffers.values()):
-            array[...] = value
-        history.record({"val_loss": value})
-        callback(network, history)
-    assert all((array == 1).all() for array in network.state_dict().values())
+def best_is_first(network, **options):
+    """A training whose first epoch is the best, with batch statistics that move in each; and the state after it."""
+    state = []
+    watch = [nn.EarlyStopping("loss", mode="max", patience=2), lambda *_: state.append(network.state_dict())]
+    images, labels = images_and_labels()
+    x, y = (images, labels) if "steps_per_epoch" not in options else (iter([(images, labels)] * 3), None)
+    options = {"epochs": 3, "callbacks": []} | options
+    options["callbacks"] = [*watch, *options["callbacks"]]
+    network.fit(x, y, loss=nn.CrossEntropyLoss(), optimizer=nn.SGD(0.1), progress=False, **options)
+    return state[0], len(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({"batch_size": 30, "epochs": 9}, 3),  # patience
+        ({"batch_size": 30, "epochs": 2}, 2),
+        ({"batch_size": 30, "callbacks": [lambda _, history: history.epochs == 2]}, 2),
+        pytest.param(
+            {"epochs": 9, "steps_per_epoch": 2}, 2, marks=pytest.mark.filterwarnings("ignore:x ran dry:RuntimeWarning")
+        ),
+    ],
+    ids=["patience", "epochs", "another callback", "a dry generator"],
+)
+def test_the_best_epoch_is_restored_whatever_ends_the_training(options, epochs):
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3, rng=0))
+    best, seen = best_is_first(network, **options)
+    assert seen == epochs
+    assert_same_bits(network.state_dict(), best)
+
+
+def test_the_best_epoch_of_another_training_is_not_restored():
+    callback = nn.EarlyStopping("loss")
+    with pytest.raises(ZeroDivisionError):
+        train(small_network(), callbacks=[callback, lambda *_: 1 / 0])
+    network = small_network()
+    for param in network.params.values():
+        param[...] = math.nan  # no epoch is an improvement
+    train(network, callbacks=[callback])
+    assert all(np.isnan(param).all() for param in network.params.values())
 
 
 def test_the_last_epoch_stays_where_it_shall():

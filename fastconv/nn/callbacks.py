@@ -1,6 +1,7 @@
 """Callbacks of `fit`: callables that are called after each epoch as ``callback(network, history)``; true stops it.
 
-A callback of your own is a function. Those here are objects because they remember something from epoch to epoch.
+A callback of your own is a function. Those here are objects because they remember something from epoch to epoch; an
+object may have the methods ``before_fit`` and ``after_fit`` too, which `fit` calls with the same arguments.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class EarlyStopping:
     min_delta : float
         What a value must be better by than the best before, to be an improvement.
     restore_best : bool
-        Whether the network gets back the parameters and buffers of its best epoch, when the training stops or its last
-        epoch is done.
+        Whether the network gets back the parameters and buffers of its best epoch when the training ends, whatever
+        ends it but an error or Ctrl-C.
     mode : {"auto", "min", "max"}
         Whether small or large values are good; "auto": large ones for an accuracy, small ones otherwise.
 
@@ -109,22 +110,27 @@ class EarlyStopping:
         self._best_state: dict[str, Array] = {}
         self._waited = 0
 
+    def before_fit(self, network: Stateful, history: History) -> None:
+        """Forget the training before."""
+        self._monitor.reset()
+        self._best_state = {}
+        self._waited = 0
+
     def __call__(self, network: Stateful, history: History) -> bool:
         """Return whether the training shall stop."""
-        if history.epochs == 1:
-            self._monitor.reset()
-            self._waited = 0
         if self._monitor.improved(history):
             self._waited = 0
             if self.restore_best:
                 self._best_state = network.state_dict()
         else:
             self._waited += 1
-        stop = self._waited >= self.patience
-        if self._best_state and (stop or history.epochs == history.planned):
+        return self._waited >= self.patience
+
+    def after_fit(self, network: Stateful, history: History) -> None:
+        """Give the network its best epoch back."""
+        if self._best_state:
             network.load_state_dict(self._best_state)
             self._best_state = {}
-        return stop
 
 
 class Checkpoint:

@@ -94,7 +94,9 @@ class Trainable(Layer):
             Evaluated after each epoch: a tuple of two arrays, or else an iterable of batches that starts anew.
         callbacks : iterable of callable
             Each is called after each epoch as ``callback(network, history)``; one that returns something true
-            stops the training. Keep the optimiser at hand to change its ``lr``, the history's values to decide.
+            stops the training. Keep the optimiser at hand to change its ``lr``, the history's values to decide. An
+            object's methods ``before_fit`` and ``after_fit``, where it has them, are called likewise before the first
+            epoch and when the training has ended.
         progress : bool
             Whether to show a bar on stderr: tqdm's where it is installed, plain text otherwise.
         rng : numpy.random.Generator, seed or None
@@ -128,6 +130,7 @@ class Trainable(Layer):
         self._check_writeable()
 
         history = History(epochs)
+        _call_hooks(callbacks, "before_fit", self, history)
         try:
             with _training(self):
                 for epoch in range(1, epochs + 1):
@@ -158,6 +161,7 @@ class Trainable(Layer):
                         break
         finally:
             self.forget()
+        _call_hooks(callbacks, "after_fit", self, history)
         return history
 
     def predict(self, x: Any, batch_size: int = 256) -> Array:
@@ -319,3 +323,11 @@ def _callables(callbacks: Any) -> list[Callback]:
         if not callable(callback):
             raise TypeError(f"callbacks[{index}] must be callable as callback(network, history), got {callback!r}")
     return result
+
+
+def _call_hooks(callbacks: list[Callback], name: str, network: Layer, history: History) -> None:
+    """Call a method that callbacks may have beside being callable."""
+    for callback in callbacks:
+        hook = getattr(callback, name, None)
+        if hook is not None:
+            hook(network, history)
