@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import runpy
 import stat
 import sys
@@ -243,6 +244,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, failing, 
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.npz"]
     network.save(path)
     assert path.read_bytes() != before and os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_an_error_names_the_path_and_not_the_temporary_file(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").touch()
+    for name in "nowhere/net.npz", "file/net.npz", "folder.npz":
+        with pytest.raises(OSError, match=re.escape(repr(str(tmp_path / name))) + "$"):
+            small_network().save(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.npz"]
 
 
 def test_a_half_written_file_is_never_seen(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ written to a temporary file that takes the place of the old one when it is compl
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -164,7 +165,7 @@ class Stateful(Layer):
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, Array]) -> None:
     """Write arrays to a file, whose old contents stay until the new are complete."""
-    path, suffix = _path(path)
+    path, suffix = checked_path(path)
     state = {key: np.asarray(array, order="C") for key, array in state.items()}
     for key, array in state.items():
         if array.dtype.kind not in "biuf":
@@ -180,15 +181,28 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Array]) -> Non
         with suppress(FileNotFoundError):
             os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
         os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    except BaseException as error:
+        with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):  # the caller knows nothing of the temporary file
+            error.filename = path
+            del error.filename2  # set to None it would be shown
         raise
+
+
+def check_writeable(path: str) -> None:
+    """Refuse what `write_state` could not write: a file of a package that is not there, or in such a folder."""
+    path, suffix = checked_path(path)
+    if suffix == ".safetensors":
+        _safetensors()
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Read the arrays of a file."""
-    path, suffix = _path(path)
+    path, suffix = checked_path(path)
     read = _read_npz if suffix == ".npz" else _safetensors_reader()
     with open(path, "rb") as file:
         try:
@@ -208,8 +222,8 @@ def named_after(path: str | os.PathLike[str]) -> Iterator[None]:
         raise type(error)(f"{os.fsdecode(path)}: {error}") from None
 
 
-def _path(path: Any) -> tuple[str, str]:
-    """The path as a string, and its suffix."""
+def checked_path(path: Any) -> tuple[str, str]:
+    """The path as a string, and its suffix in small letters."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or a path, got {path!r} ({type(path).__name__})")
     text = os.fsdecode(path)
