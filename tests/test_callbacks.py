@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -232,9 +233,10 @@ def test_only_the_best_is_saved(tmp_path):
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_the_training_with_its_error(tmp_path):
-    network = small_network()
-    with pytest.raises(FileNotFoundError):
-        train(network, callbacks=[nn.Checkpoint(tmp_path / "nowhere" / "net.npz")])
+    network, path = small_network(), tmp_path / "net.npz"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        train(network, callbacks=[nn.Checkpoint(path)])
     expected = small_network()
     train(expected, epochs=1)
     assert_same_bits(network.params, expected.params)
@@ -279,11 +281,31 @@ def test_a_monitor_that_is_not_measured():
             train(small_network(), callbacks=[callback])
 
 
-def test_a_name_that_cannot_be_filled_in(tmp_path):
-    for name in "{nonsense}.npz", "{}.npz", "{loss:d}.npz":
-        with pytest.raises(ValueError, match="path must be made of epoch, loss, accuracy, got"):
-            train(small_network(), callbacks=[nn.Checkpoint(tmp_path / name)])
+@pytest.mark.parametrize("name", ["{}.npz", "{0}.npz", "{loss:d}.npz", "{loss.x}.npz", "{loss[0]}.npz", "{loss.npz"])
+def test_a_name_that_cannot_be_filled_in(name):
+    with pytest.raises(ValueError, match="path must be made of epoch"):
+        nn.Checkpoint(name)
+
+
+def test_a_checkpoint_that_could_not_be_written_is_refused_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for name, error, message in (
+        ("{nonsense}.npz", ValueError, "path must be made of epoch, loss, accuracy, val_loss, val_accuracy, got"),
+        ("nowhere/net.npz", FileNotFoundError, "nowhere/net.npz"),
+        ("net.safetensors", ImportError, "safetensors"),
+    ):
+        network = small_network()
+        with pytest.raises(error, match=message):
+            train(network, callbacks=[nn.Checkpoint(tmp_path / name)])
+        assert_same_bits(network.params, small_network().params)
+    with pytest.raises(ValueError, match="path must be made of epoch, loss, accuracy, got"):  # known after an epoch
+        train(small_network(), callbacks=[nn.Checkpoint(tmp_path / "{val_loss}.npz")])
     assert os.listdir(tmp_path) == []
+
+
+def test_suffixes_may_be_in_capitals(tmp_path):
+    train(small_network(), callbacks=[nn.Checkpoint(tmp_path / "net.NPZ", optimizer=nn.Adam())])
+    assert set(os.listdir(tmp_path)) == {"net.NPZ", "net.optimizer.NPZ"}
 
 
 def test_a_failed_schedule_leaves_the_rate():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +66,11 @@ class IterableBatches:
         self._iterator: Iterator[Any] = iter(())
         self._index = 0  # of the next batch since the iterable began
         self.dry = False  # whether the training ends for want of batches
+        if isinstance(source, (list, tuple)):  # what can be seen beforehand
+            if not source:
+                raise ValueError(f"{name} must give at least one batch, got none")
+            for batch in source:
+                self._checked(batch)
 
     def epoch(self) -> Iterator[tuple[Array, Array]]:
         """Yield the batches of the next epoch."""
@@ -108,7 +113,7 @@ class IterableBatches:
 def is_iterable_of_batches(value: Any) -> bool:
     """Whether a value without targets can be an iterable of batches: it can be gone through and is no array."""
     array = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
-    return isinstance(value, Iterable) and not array and not isinstance(value, (str, bytes))
+    return isinstance(value, Iterable) and not array and not isinstance(value, (str, bytes, Mapping))
 
 
 def _length(source: Any) -> int | None:

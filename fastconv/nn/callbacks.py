@@ -14,8 +14,8 @@ from typing import Any
 from . import _checks
 from ._checks import Array
 from .optimisers import Optimizer
-from .state import Stateful
-from .training import History
+from .state import Stateful, check_writeable, checked_path
+from .training import History, check_kind
 
 __all__ = [
     "Checkpoint",
@@ -153,9 +153,12 @@ class Checkpoint:
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or value; after the first epoch, a `monitor` that was not measured.
+        An argument of the wrong kind or value; before a training, a name in the path that `fit` does not measure; after
+        the first epoch, one that this training did not, or such a `monitor`.
+    ImportError
+        Before a training, no safetensors, which is an extra: ``pip install "fastconv[safetensors]"``.
     OSError
-        A file that cannot be written, after an epoch.
+        Before a training, a folder that is not there; after an epoch, a file that cannot be written.
 
     Examples
     --------
@@ -177,30 +180,43 @@ class Checkpoint:
         optimizer: Optimizer | None = None,
         mode: str = "auto",
     ) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path must be a str or a path, got {path!r} ({type(path).__name__})")
-        self.path = os.fsdecode(path)
-        if os.path.splitext(self.path)[1] not in (".npz", ".safetensors"):
-            raise ValueError(f"path must end in .npz or .safetensors, got {self.path!r}")
+        self.path, _ = checked_path(path)
+        self._filled(_AnyValue(epoch=1))
         self._monitor = None if monitor is None else _Monitor(monitor, mode, 0.0)
         if optimizer is not None:
-            _check_optimizer(optimizer)
+            check_kind(optimizer, Optimizer, "optimizer", "SGD(0.1)")
         self.optimizer = optimizer
+
+    def before_fit(self, network: Stateful, history: History) -> None:
+        """Refuse what would end the training after its first epoch: a name of no value, a folder that is not there."""
+        path = self._filled({"epoch": 1, "loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5})
+        if os.path.dirname(path) == os.path.dirname(self.path):  # the same folder for every epoch
+            check_writeable(path)
 
     def __call__(self, network: Stateful, history: History) -> None:
         """Save, unless the epoch was not the best."""
         if self._monitor is not None and not self._monitor.improved(history):
             return
-        values = {name: series[-1] for name, series in history.items()}
-        try:
-            path = self.path.format(epoch=history.epochs, **values)
-        except (LookupError, ValueError) as error:
-            known = ", ".join(("epoch", *values))
-            raise ValueError(f"path must be made of {known}, got {self.path!r}: {error!r}") from None
+        path = self._filled({"epoch": history.epochs} | {name: series[-1] for name, series in history.items()})
         network.save(path)
         if self.optimizer is not None:
             stem, suffix = os.path.splitext(path)
             self.optimizer.save(network, f"{stem}.optimizer{suffix}")
+
+    def _filled(self, values: dict[str, Any]) -> str:
+        """The path with values in it."""
+        try:
+            return self.path.format_map(values)
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
+            known = ", ".join(values)
+            raise ValueError(f"path must be made of {known}, got {self.path!r}: {error!r}") from None
+
+
+class _AnyValue(dict[str, Any]):
+    """The values of a history that nobody knows yet: whatever the name, a float."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.5
 
 
 class LearningRateSchedule:
@@ -234,7 +250,7 @@ class LearningRateSchedule:
     """
 
     def __init__(self, optimizer: Optimizer, function: Callable[[int], float]) -> None:
-        _check_optimizer(optimizer)
+        check_kind(optimizer, Optimizer, "optimizer", "SGD(0.1)")
         if not callable(function):
             raise TypeError(f"function must be callable as function(epoch), got {function!r}")
         self.optimizer = optimizer
@@ -298,7 +314,7 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
         mode: str = "auto",
     ) -> None:
-        _check_optimizer(optimizer)
+        check_kind(optimizer, Optimizer, "optimizer", "SGD(0.1)")
         self.optimizer = optimizer
         self._monitor = _Monitor(monitor, mode, min_delta)
         self.factor = _checks.real(factor, "factor", 0)
@@ -373,8 +389,3 @@ def cosine_decay(lr: float, epochs: int, warmup: int = 0, final_lr: float = 0.0)
         return final_lr + (lr - final_lr) * (1 + math.cos(math.pi * done)) / 2
 
     return rate
-
-
-def _check_optimizer(optimizer: Any) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an nn.Optimizer such as nn.SGD(0.1), got {optimizer!r}")

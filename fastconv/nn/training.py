@@ -122,8 +122,8 @@ class Trainable(Layer):
         """
         epochs = _checks.integer(epochs, "epochs", minimum=0)
         batches = _training_batches(x, y, epochs, batch_size, rng, steps_per_epoch)
-        _check_kind(loss, Loss, "loss", "CrossEntropyLoss()")
-        _check_kind(optimizer, Optimizer, "optimizer", "SGD(0.1)")
+        check_kind(loss, Loss, "loss", "CrossEntropyLoss()")
+        check_kind(optimizer, Optimizer, "optimizer", "SGD(0.1)")
         validation = _validation_batches(validation_data, epochs, batch_size)
         callbacks = _callables(callbacks)
         progress = _checks.boolean(progress, "progress")
@@ -200,7 +200,7 @@ class Trainable(Layer):
             batches = IterableBatches(x, "x", epochs=1)
         else:
             batches = ArrayBatches(x, y, "x", "y", batch_size)
-        _check_kind(loss, Loss, "loss", "CrossEntropyLoss()")
+        check_kind(loss, Loss, "loss", "CrossEntropyLoss()")
         return self._evaluate(batches, loss)
 
     def _evaluate(self, batches: Batches, loss: Loss) -> dict[str, float]:
@@ -309,7 +309,7 @@ def _training(network: Layer) -> Iterator[None]:
             leaf.training = False
 
 
-def _check_kind(value: Any, kind: type, name: str, example: str) -> None:
+def check_kind(value: Any, kind: type, name: str, example: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be an nn.{kind.__name__} such as nn.{example}, got {value!r}")
 
@@ -320,7 +320,7 @@ def _callables(callbacks: Any) -> list[Callback]:
     except TypeError:
         raise TypeError(f"callbacks must be an iterable of callables, got {callbacks!r}") from None
     for index, callback in enumerate(result):
-        if not callable(callback):
+        if not callable(callback) or isinstance(callback, type):  # a class makes an object of the network
             raise TypeError(f"callbacks[{index}] must be callable as callback(network, history), got {callback!r}")
     return result
 
