@@ -498,6 +498,14 @@ def test_predict_and_evaluate_leave_no_trace():
     assert [layer.training for layer in network] == modes
 
 
+def test_predict_joins_tuples():
+    network = nn.Sequential(nn.MaxPool2d(2, return_indices=True))
+    x = np.random.default_rng(0).normal(size=(5, 2, 4, 4))
+    for batch_size in 2, 5:
+        for found, expected in zip(network.predict(x, batch_size), network(x), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_layers_infer_in_predict_and_train_in_fit():
     seen = []
 

@@ -164,8 +164,10 @@ class Trainable(Layer):
         _call_hooks(callbacks, "after_fit", self, history)
         return history
 
-    def predict(self, x: Any, batch_size: int = 256) -> Array:
+    def predict(self, x: Any, batch_size: int = 256) -> Any:
         """Return the outputs for `x` [N, ...], computed in batches, in inference mode.
+
+        They are an array, or a tuple of arrays where the last layer gives one, as a pool that returns indices.
 
         Layers keep nothing of it and do not change: several threads may predict with one network.
 
@@ -181,7 +183,11 @@ class Trainable(Layer):
         starts = range(0, max(len(x), 1), batch_size)  # no examples are one empty batch
         with inference():
             outputs = [self.forward(x[start : start + batch_size]) for start in starts]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        if len(outputs) == 1:
+            return outputs[0]
+        if isinstance(outputs[0], tuple):
+            return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        return np.concatenate(outputs)
 
     def evaluate(self, x: Any, y: Any, loss: Loss, batch_size: int = 256) -> dict[str, float]:
         """Return the "loss" of the examples `x` and targets `y` and, for class targets, the "accuracy".
