@@ -133,7 +133,8 @@ def deliver(result: Array, out: Array | None, shape: Sizes, dtype: np.dtype[Any]
 # ---- numbers ----
 
 
-def _kind(value: Any) -> str:
+def shown(value: Any) -> str:
+    """What came, short enough for a message."""
     if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to print the longest ones
         return f"an integer of {value.bit_length()} bits"
     return f"{value!r}" if isinstance(value, (int, float, str, bytes, type(None))) else type(value).__name__
@@ -157,7 +158,7 @@ def several(value: Any, name: str, count: int, what: str) -> tuple[Any, ...]:
 def flag(value: Any, name: str) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {_kind(value)}")
+        raise TypeError(f"{name}: expected True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -169,11 +170,11 @@ def integer(value: Any, name: str, least: int, most: int = _LARGEST) -> int:
         try:
             value = index(value)
         except TypeError:
-            raise TypeError(f"{name}: expected an integer, got {_kind(value)}") from None
+            raise TypeError(f"{name}: expected an integer, got {shown(value)}") from None
     if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {_kind(value)}")
+        raise ValueError(f"{name}: expected at least {least}, got {shown(value)}")
     if value > most:
-        raise ValueError(f"{name}: expected at most {most}, got {_kind(value)}")
+        raise ValueError(f"{name}: expected at most {most}, got {shown(value)}")
     return int(value)
 
 
@@ -233,7 +234,7 @@ CHANNELS_FIRST, AUTO = "channels_first", "auto"
 def is_channels_last(layout: Any) -> bool:
     """Whether the layout is channels last."""
     if not isinstance(layout, str):
-        raise TypeError(f'layout: expected "channels_first" or "channels_last", got {_kind(layout)}')
+        raise TypeError(f'layout: expected "channels_first" or "channels_last", got {shown(layout)}')
     if layout not in (CHANNELS_FIRST, "channels_last"):
         raise ValueError(f'layout: expected "channels_first" or "channels_last", got {layout!r}')
     return layout != CHANNELS_FIRST
@@ -246,7 +247,7 @@ _ACTIVATIONS = {None: 0, "relu": 1, "relu6": 2, "silu": 3}  # as fc_activation
 def algorithm_name(algorithm: Any) -> bytes | None:
     """The algorithm for the engine; None: its choice."""
     if not isinstance(algorithm, str):
-        raise TypeError(f"algorithm: expected a string, got {_kind(algorithm)}")
+        raise TypeError(f"algorithm: expected a string, got {shown(algorithm)}")
     if algorithm == AUTO:
         return None
     if algorithm not in _ALGORITHMS:
@@ -257,7 +258,7 @@ def algorithm_name(algorithm: Any) -> bytes | None:
 def activation_code(activation: Any) -> int:
     """The activation for the engine."""
     if activation is not None and not isinstance(activation, str):
-        raise TypeError(f"activation: expected None or a string, got {_kind(activation)}")
+        raise TypeError(f"activation: expected None or a string, got {shown(activation)}")
     if activation not in _ACTIVATIONS:
         raise ValueError(f'activation: expected None, "relu", "relu6" or "silu", got {activation!r}')
     return _ACTIVATIONS[activation]
@@ -414,7 +415,7 @@ def unpool_out_size(
         result = plain
     else:
         if not _is_sequence(output_size):
-            raise TypeError(f"output_size: expected None or a tuple of sizes, got {_kind(output_size)}")
+            raise TypeError(f"output_size: expected None or a tuple of sizes, got {shown(output_size)}")
         if len(output_size) not in (dimensions, dimensions + 2):
             raise ValueError(
                 f"output_size: expected {dimensions} spatial sizes, or the output's shape of {dimensions + 2}, "

@@ -343,7 +343,7 @@ def explain(
     grad : None, "input" or "weight"
         The forward pass, or a gradient.
     dtype : dtype
-        float16, float32 or float64.
+        float16, float32 or float64; None is float32.
     stride, padding, dilation, groups, layout, algorithm, output_padding
         As in the function; a transposed convolution alone has an output_padding.
 
@@ -373,8 +373,8 @@ def explain(
     if grad not in _PASSES:
         raise ValueError(f'grad: expected None, "input" or "weight", got {grad!r}')
     try:
-        kind = np.dtype(dtype)
-    except TypeError:
+        kind = np.dtype(np.float32 if dtype is None else dtype)  # None is float64 to NumPy
+    except Exception:  # NumPy parses strings, and raises SyntaxError too
         raise TypeError(f"dtype: expected float16, float32 or float64, got {dtype!r}") from None
     if kind not in (check.FLOAT16, check.FLOAT32, check.FLOAT64):
         raise TypeError(f"dtype: expected float16, float32 or float64, got {kind}")

@@ -261,6 +261,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_training_with_its_error(t
         (ValueError, "factor must be above 0 and below 1, got 1", lambda: nn.ReduceLROnPlateau(nn.SGD(), factor=1)),
         (ValueError, "min_lr", lambda: nn.ReduceLROnPlateau(nn.SGD(), min_lr=-1)),
         (TypeError, "every must be an int", lambda: nn.step_decay(0.1, 2.5)),
+        (ValueError, "factor must leave a finite.*in epoch 1000, got 1", lambda: nn.step_decay(1, 1, 1e10)(1000)),
         (ValueError, "lr must be", lambda: nn.step_decay(-0.1, 2)),
         (ValueError, "epochs must be at least 1", lambda: nn.cosine_decay(0.1, 0)),
         (ValueError, "warmup must be fewer epochs than the 5 of all, got 5", lambda: nn.cosine_decay(0.1, 5, 5)),

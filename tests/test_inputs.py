@@ -271,7 +271,7 @@ def wrong_in_explain():
         + wrong_value("grad", 'None, "input" or "weight"', ["", "bias", "both"]),
         "dtype": [
             Wrong(value, TypeError, "dtype: expected float16, float32 or float64, got .*")
-            for value in ("int32", "c8", "O", "nothing", object(), 3, [], "float128", STRUCTURE)
+            for value in ("int32", "c8", "O", "nothing", "(2,3", object(), 3, [], "float128", STRUCTURE)
         ],
         **{key: sizes_option(key, 2, least) for key, least in (("stride", 1), ("dilation", 1))},
         "padding": sizes_option("padding", 2, 0, but=str),
@@ -289,6 +289,7 @@ def wrong_in_explain():
 
 def test_wrong_argument_of_explain():
     assert explain().algorithm in fc.algorithms()
+    assert explain(dtype=None) == explain()
     for argument, (value, error, message) in wrong_in_explain():
         with pytest.raises(error) as caught:
             explain(**{argument: value})

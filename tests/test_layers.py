@@ -261,12 +261,22 @@ def test_inference_keeps_nothing_in_any_mode(case, training):
         layer.backward(y)
 
 
+class Elsewhere:
+    """An array whose memory cannot be had."""
+
+    def __dlpack__(self, **options):
+        raise BufferError("it is on another device")
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
 @EVERY
 def test_bad_arrays(case):
     layer = case.make()
     x = spread(case.shape)
     y = run(layer, x)
-    for wrong in None, "text", object(), np.array(["a"]):
+    for wrong in None, "text", object(), np.array(["a"]), Elsewhere():
         with pytest.raises(TypeError, match="x|input"):
             layer(wrong)
         with pytest.raises(TypeError, match="dy|grad_output"):
@@ -407,6 +417,14 @@ BAD_ARGUMENTS = [
     (TypeError, "align_corners must be True or False", lambda: nn.Upsample(2, mode="linear", align_corners=1)),
     (ValueError, "align_corners is for the modes that interp.*got False", lambda: nn.Upsample(2, align_corners=False)),
     (TypeError, "recompute_scale_factor must be True or False", lambda: nn.Upsample(None, 2, recompute_scale_factor=1)),
+    (TypeError, r"dtype must be float32 or float64, got '\(2,3'", lambda: nn.Conv2d(3, 8, 3, dtype="(2,3")),
+    (ValueError, "in_channels must be at most .*, got an integer of", lambda: nn.Conv2d(10**5000, 8, 3)),
+    (ValueError, r"kernel_size\[0\] must be at least 1, got an integer of", lambda: nn.Conv2d(3, 8, (-(10**5000), 3))),
+    (ValueError, "in_channels, out_channels and kernel_size must", lambda: nn.ConvTranspose2d(2**31, 2**31, 3)),
+    (ValueError, "input_size and kernel_size must make", lambda: nn.LocallyConnected2d(1, 2**40, 2**12, 1)),
+    (ValueError, "in_features and out_features must make .*got the shape", lambda: nn.Linear(10**10, 10**10)),
+    (ValueError, "num_features: expected", lambda: nn.BatchNorm2d(2**62)),
+    (ValueError, "negative_slope must be a finite number, got an integer of", lambda: nn.LeakyReLU(10**400)),
     (ValueError, "recompute_scale_factor needs a scale_factor", lambda: nn.Upsample(2, recompute_scale_factor=True)),
 ]  # fmt: skip
 
@@ -415,6 +433,12 @@ BAD_ARGUMENTS = [
 def test_bad_arguments(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_no_dtype_is_the_default():
+    for layer in nn.Linear(2, 1, dtype=None), nn.ConvTranspose1d(2, 1, 3, dtype=None), nn.BatchNorm1d(2, dtype=None):
+        assert {array.dtype for array in layer.params.values()} == {np.dtype(np.float32)}
+    assert nn.init.zeros(3, dtype=None).dtype == np.float32
 
 
 BAD_INPUTS = [

@@ -177,6 +177,7 @@ def test_a_file_that_does_not_fit_is_named(tmp_path):
     [
         (ValueError, "weight_decay", lambda: nn.AdamW(weight_decay=-1)),
         (ValueError, "lr must be a finite number", lambda: nn.AdamW(float("nan"))),
+        (ValueError, "lr must be a finite number, got an integer of", lambda: nn.SGD(10**400)),
         (ValueError, "betas must be below 1", lambda: nn.AdamW(betas=(1.0, 0.5))),
         (TypeError, "network must be a Layer", lambda: nn.AdamW().step(None)),
     ],

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv import _validate
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+_LARGEST = 2**63 - 1
+
+
 def integer(value: Any, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`."""
+    """Return `value` as an int of at least `minimum`, and of 63 bits."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -22,7 +27,9 @@ def integer(value: Any, name: str, minimum: int = 1) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__})") from None
     if number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {number}")
+        raise ValueError(f"{name} must be at least {minimum}, got {_validate.shown(number)}")
+    if number > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST}, got {_validate.shown(number)}")
     return number
 
 
@@ -48,6 +55,8 @@ def real(value: Any, name: str, minimum: float = -math.inf) -> float:
         number = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})") from None
+    except OverflowError:  # of an int; a float that is too large is infinite
+        raise ValueError(f"{name} must be a finite number, got {_validate.shown(value)}") from None
     if not math.isfinite(number) or number < minimum:
         wanted = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
         raise ValueError(f"{name} must be {wanted}, got {number}")
@@ -65,14 +74,16 @@ def shape_of(value: Any, name: str, minimum: int = 0) -> tuple[int, ...]:
     """Return `value`, an int or a sequence of ints, as a shape."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return (integer(value, name, minimum),)
-    return tuple(integer(size, f"{name}[{index}]", minimum) for index, size in enumerate(value))
+    shape = tuple(integer(size, f"{name}[{index}]", minimum) for index, size in enumerate(value))
+    _validate.check_size(shape, name)
+    return shape
 
 
 def float_dtype(value: DTypeLike) -> np.dtype[Any]:
-    """Return `value` as the dtype of parameters: float32 or float64."""
+    """Return `value` as the dtype of parameters: float32, which None is too, or float64."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(np.float32 if value is None else value)  # None is float64 to NumPy
+    except Exception:  # NumPy parses strings, and raises SyntaxError too
         raise TypeError(f"dtype must be float32 or float64, got {value!r}") from None
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"dtype must be float32 or float64, got {dtype}")
@@ -91,13 +102,13 @@ def generator(value: Any) -> np.random.Generator:
 
 def array(value: Any, name: str) -> Array:
     """Return `value` as an array: numbers or bools, of any kind."""
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        value = np.from_dlpack(value)
     try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            value = np.from_dlpack(value)
         result = np.asarray(value)
     except (ValueError, MemoryError) as error:  # the first: a ragged list
         raise type(error)(f"{name} must be an array: {error}") from None
-    except Exception as error:  # an __array__ raises what it likes
+    except Exception as error:  # an __array__ or __dlpack__ raises what it likes
         raise TypeError(f"{name} must be an array, {type(value).__name__} does not convert to one: {error}") from error
     if result.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} of dtype {result.dtype}")

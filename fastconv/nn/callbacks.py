@@ -343,7 +343,14 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Callable[[int], fl
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     lr, every, factor = _checks.real(lr, "lr", 0), _checks.integer(every, "every"), _checks.real(factor, "factor", 0)
-    return lambda epoch: lr * factor ** (epoch // every)
+
+    def rate(epoch: int) -> float:
+        try:
+            return lr * factor ** (epoch // every)
+        except OverflowError:
+            raise ValueError(f"factor must leave a finite learning rate in epoch {epoch}, got {factor}") from None
+
+    return rate
 
 
 def cosine_decay(lr: float, epochs: int, warmup: int = 0, final_lr: float = 0.0) -> Callable[[int], float]:

@@ -139,8 +139,6 @@ class CrossEntropyLoss(Loss):
             if self.weight.ndim != 1 or not len(self.weight):
                 raise ValueError(f"weight must have the shape (classes,), got {self.weight.shape}")
         self.ignore_index = _checks.integer(ignore_index, "ignore_index", minimum=-(2**63))
-        if self.ignore_index >= 2**63:
-            raise ValueError(f"ignore_index must fit 64 bits, got {ignore_index}")
         self.label_smoothing = _checks.real(label_smoothing, "label_smoothing", 0)
         if self.label_smoothing > 1:
             raise ValueError(f"label_smoothing must be from 0 to 1, got {self.label_smoothing}")

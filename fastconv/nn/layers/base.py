@@ -166,6 +166,8 @@ class Layer:
 class Weighted(Layer):
     """A layer with a weight and perhaps a bias, drawn as PyTorch draws them: evenly within 1 / sqrt(fan_in)."""
 
+    _sizes: str  # the arguments that the shapes are made of
+
     def __init__(
         self,
         weight_shape: tuple[int, ...],
@@ -176,6 +178,9 @@ class Weighted(Layer):
         rng: Any,
     ) -> None:
         super().__init__()
+        for shape in weight_shape, bias_shape:
+            if 8 * math.prod(shape) >= 2**63:
+                raise ValueError(f"{self._sizes} must make parameters whose bytes 63 bits count, got the shape {shape}")
         bound = 1 / math.sqrt(fan_in)
         rng = _checks.generator(rng)
         self.params["weight"] = init.uniform(weight_shape, a=-bound, b=bound, rng=rng, dtype=dtype)

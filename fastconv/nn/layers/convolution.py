@@ -22,6 +22,7 @@ class Convolution(Weighted):
     _dimensions: int
     _function: Callable[..., Any]
     _gradient: Callable[..., Any]
+    _sizes = "in_channels, out_channels and kernel_size"
 
     in_channels: int
     out_channels: int
@@ -154,7 +155,8 @@ class Conv2d(_PlainConvolution):
     padding_mode : "zeros"
         The only mode.
     dtype : dtype
-        Of the parameters, and so of all the layer computes: float32 or float64. Inputs are converted.
+        Of the parameters, and so of all the layer computes: float32, which None is too, or float64. Inputs are
+        converted.
     rng : numpy.random.Generator, seed or None
         Draws the first values, which are PyTorch's; None takes fresh entropy.
 

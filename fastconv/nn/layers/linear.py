@@ -47,6 +47,8 @@ class Linear(Weighted):
     (2, 3)
     """
 
+    _sizes = "in_features and out_features"
+
     def __init__(
         self,
         in_features: int,

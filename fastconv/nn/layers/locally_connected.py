@@ -43,8 +43,8 @@ class LocallyConnected2d(Convolution):
         Zeros around the image.
     bias : bool
         Whether a bias is added, one number for each element of the output.
-    dtype : dtype
-        Of the parameters, and so of all the layer computes: float32 or float64. Inputs are converted.
+    dtype
+        As in `Conv2d`.
     rng : numpy.random.Generator, seed or None
         Draws the first values, evenly within 1 / sqrt(in_channels * kh * kw); None takes fresh entropy.
 
@@ -81,6 +81,7 @@ class LocallyConnected2d(Convolution):
     _dimensions = 2
     _function = staticmethod(_forward)
     _gradient = staticmethod(_backward)
+    _sizes = "in_channels, out_channels, input_size and kernel_size"
     dilation = (1, 1)
 
     def __init__(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import _core
-from fastconv._validate import empty
+from fastconv._validate import check_size, empty
 
 from .. import _checks
 from .._checks import Array
@@ -35,6 +35,7 @@ class _BatchNorm(Layer):
     ) -> None:
         super().__init__()
         self.num_features = _checks.integer(num_features, "num_features")
+        check_size((self.num_features,), "num_features")
         self.eps = _checks.real(eps, "eps", 0)
         self.momentum = None if momentum is None else _checks.real(momentum, "momentum")
         self.affine = _checks.boolean(affine, "affine")
@@ -151,7 +152,8 @@ class BatchNorm2d(_BatchNorm):
     bias : bool
         Whether there is a bias beside the weight.
     dtype : dtype
-        Of parameters and statistics, and so of all the layer computes: float32 or float64. Inputs are converted.
+        Of parameters and statistics, and so of all the layer computes: float32, which None is too, or float64. Inputs
+        are converted.
 
     Attributes
     ----------

@@ -110,8 +110,8 @@ class ConvTranspose2d(_TransposedConvolution):
         Whether a bias is added.
     padding_mode : "zeros"
         The only mode.
-    dtype : dtype
-        Of the parameters, and so of all the layer computes: float32 or float64. Inputs are converted.
+    dtype
+        As in `Conv2d`.
     rng : numpy.random.Generator, seed or None
         Draws the first values, which are PyTorch's; None takes fresh entropy.
 
