@@ -105,8 +105,9 @@ def test_fields_of_one_and_three_dimensions():
 def test_fields_end_where_no_window_slides():
     network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3))
     assert [row.receptive_field for row in network.summary((1, 6, 6)).rows] == [(3, 3), None, None]
-    network = nn.Sequential(nn.Linear(6, 6), nn.Conv1d(1, 1, 3))  # of the same shape, but it mixes
-    assert network.summary((1, 6)).rows[-1].receptive_field is None
+    for mixed in nn.Linear(6, 6), nn.Softmax(2), nn.Softmax(-1):  # of the same shape
+        assert nn.Sequential(mixed, nn.Conv1d(1, 1, 3)).summary((1, 6)).rows[-1].receptive_field is None
+    assert nn.Sequential(nn.Softmax(1), nn.Conv1d(1, 1, 3)).summary((1, 6)).rows[-1].receptive_field == (3,)
 
 
 def test_frozen_layers_are_not_trainable():
@@ -164,6 +165,7 @@ def test_parameters_decide_the_dtype():
     [
         (ValueError, r"0 Conv2d\(.*cannot take an example of the shape \(3, 8, 8\)", (3, 8, 8)),
         (ValueError, r"7 Linear\(.*cannot take an example of the shape \(54,\)", (1, 12, 12)),
+        (ValueError, r"0 Conv2d\(.*takes examples of 3 dimensions, \[channels, ...\], got one of.*\(8, 8\)", (8, 8)),
         (TypeError, "input_shape", "8x8"),
         (TypeError, "input_shape", None),
         (TypeError, r"input_shape\[1\]", (1, 8.0, 8)),

@@ -12,7 +12,8 @@ import numpy as np
 from . import _checks
 from ._checks import Array
 from .containers import Branches, Series
-from .layers import Layer, inference
+from .layers import Layer, Softmax, inference
+from .layers.convolution import Convolution
 
 __all__ = ["Row", "Summary"]
 
@@ -159,6 +160,11 @@ def _pass(name: str, layer: Layer, depth: int, x: Array, field: _Field, rows: li
 
 
 def _output(name: str, layer: Layer, x: Array) -> Array:
+    if isinstance(layer, Convolution) and x.ndim != layer._dimensions + 2:  # it would take the batch for the channels
+        raise ValueError(
+            f"{name} {layer!r} takes examples of {layer._dimensions + 1} dimensions, [channels, ...], "
+            f"got one of the shape {x.shape[1:]}"
+        )
     try:
         y = layer.forward(x)
     except (TypeError, ValueError) as error:
@@ -182,7 +188,9 @@ def _under(
         return None
     window = layer.window()
     if window is None:  # as before where each element comes from the same place
-        return field if output_shape[2:] == input_shape[2:] and not multiply_adds else None
+        same = output_shape[2:] == input_shape[2:] and not multiply_adds
+        across = isinstance(layer, Softmax) and layer.dim is not None and layer.dim % len(input_shape) >= 2
+        return field if same and not across else None
     pixels, steps = field
     kernel, stride, dilation = window
     if len(kernel) != len(pixels):
