@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -261,14 +263,49 @@ def test_a_step_that_fails_changes_nothing():
     ):
         saved = dict(network[1].params)
         spoil(network[1].params)
-        before = copies(network.params)
+        before, optimizer = copies(network.params), nn.Adam(0.1)
         with pytest.raises(ValueError, match=message):
-            nn.SGD(0.1).step(network)
+            optimizer.step(network)
         assert_same_bits(network.params, before)
+        assert optimizer.state_dict(network) == {}
         network[1].params.clear()
         network[1].params.update(saved)
         network[1].params["weight"].setflags(write=True)
     nn.SGD(0.1).step(network)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "option", "value", "error", "message"),
+    [
+        (nn.Adam(), "betas", (0.9,), TypeError, r"betas must be two numbers, got \(0.9,\)"),
+        (nn.AdamW(), "eps", "small", TypeError, "eps must be a number, got 'small'"),
+        (nn.SGD(0.1, 0.9, True), "momentum", 0, ValueError, "nesterov needs a momentum"),
+        (nn.SGD(), "lr", np.nan, ValueError, "lr must be a finite number of at least 0, got nan"),
+    ],
+)
+def test_an_option_that_was_changed_to_a_wrong_one(optimizer, option, value, error, message):
+    layer = nn.Linear(2, 1, rng=0)
+    stepped(optimizer, layer)
+    before = copies(layer.params), optimizer.state_dict(layer)
+    setattr(optimizer, option, value)
+    with pytest.raises(error, match=message):
+        optimizer.step(layer)
+    assert_same_bits(layer.params, before[0])
+    assert_same_bits(optimizer.state_dict(layer), before[1])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_copies_go_on_bit_for_bit(duplicate):
+    network, optimizer = small_network(), nn.Adam(0.01)
+    train(network, optimizer=optimizer)
+    twin, other = duplicate((network, optimizer))
+    assert repr(other) == repr(optimizer)
+    train(network, optimizer=optimizer)
+    before = copies(network.params)
+    train(twin, optimizer=other)
+    assert_same_bits(twin.params, before)
+    assert_same_bits(network.params, before)
+    assert pickle.loads(pickle.dumps(optimizer)).state_dict(network) == {}  # its layers are others
 
 
 @pytest.mark.parametrize("name, options", OPTIMISERS)

@@ -27,7 +27,8 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
 class Optimizer:
     """Base class of the optimisers.
 
-    A subclass says what it remembers of a parameter (`_slots`, `_prepare`) and how it moves it (`_update`).
+    A subclass says what its options are (`_check`), what it remembers of a parameter (`_slots`, `_prepare`) and how it
+    moves it (`_update`).
 
     Attributes
     ----------
@@ -35,11 +36,18 @@ class Optimizer:
         The learning rate; may be changed between steps, as every other option.
     """
 
+    lr: float
+
     _slots: tuple[str, ...] = ()  # what is remembered of a parameter: arrays of its shape, and "step", an int
 
-    def __init__(self, lr: float) -> None:
-        self.lr = _checks.real(lr, "lr", 0)
+    def __init__(self, lr: float, **options: Any) -> None:
+        vars(self).update(lr=lr, **options)
+        self._check()
         self._states: WeakKeyDictionary[Layer, dict[str, dict[str, Any]]] = WeakKeyDictionary()
+
+    def _check(self) -> None:
+        """Bring the options into their plain form, or refuse them: when they are given, and before each step."""
+        self.lr = _checks.real(self.lr, "lr", 0)
 
     def step(self, network: Layer) -> None:
         """Update the parameters of `network` in place from the gradients that `backward` left in it.
@@ -49,19 +57,23 @@ class Optimizer:
 
         Raises
         ------
-        TypeError
-            `network` is no layer.
+        TypeError, ValueError
+            `network` is no layer; an option that was changed to one of the wrong kind or value.
         ValueError
             A parameter without a gradient, or one that cannot be updated in place, such as a frozen network's.
         """
         _check_network(network)
-        updates = []
-        for prefix, layer in network.leaves():
-            if layer.requires_grad:
-                states = self._states.setdefault(layer, {})
-                for name, param in layer.params.items():
-                    gradient = _matching_gradient(prefix + name, param, layer.grads.get(name))
-                    updates.append((param, gradient, self._state(states, name, param)))
+        self._check()
+        moving = [
+            (layer, name, param, _matching_gradient(prefix + name, param, layer.grads.get(name)))
+            for prefix, layer in network.leaves()
+            if layer.requires_grad
+            for name, param in layer.params.items()
+        ]
+        updates = [
+            (param, gradient, self._state(self._states.setdefault(layer, {}), name, param))
+            for layer, name, param, gradient in moving
+        ]
         with uninterrupted():
             for param, gradient, state in updates:
                 self._update(param, gradient, state)
@@ -152,6 +164,13 @@ class Optimizer:
         """Update one parameter and its state in place."""
         raise NotImplementedError(f"{type(self).__name__} has no _update")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the layers that it remembers something of: a pickle of (network, optimizer) goes on where it stopped."""
+        return vars(self) | {"_states": dict(self._states)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _states=WeakKeyDictionary(state["_states"]))
+
     def __repr__(self) -> str:
         options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in options.items())})"
@@ -197,17 +216,24 @@ class SGD(Optimizer):
     True
     """
 
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+
     _slots = ("velocity",)
 
     def __init__(
         self, lr: float = 1e-3, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
-        super().__init__(lr)
-        self.momentum = _checks.real(momentum, "momentum", 0)
-        self.nesterov = _checks.boolean(nesterov, "nesterov")
+        super().__init__(lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+    def _check(self) -> None:
+        super()._check()
+        self.momentum = _checks.real(self.momentum, "momentum", 0)
+        self.nesterov = _checks.boolean(self.nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got momentum 0")
-        self.weight_decay = _checks.real(weight_decay, "weight_decay", 0)
+        self.weight_decay = _checks.real(self.weight_decay, "weight_decay", 0)
 
     def _prepare(self, param: Array, state: dict[str, Any]) -> None:
         if self.momentum and "velocity" not in state:
@@ -254,6 +280,10 @@ class Adam(Optimizer):
     True
     """
 
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+
     _slots = ("mean", "square", "step")
     _decoupled = False
 
@@ -264,14 +294,18 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(lr)
-        if not isinstance(betas, (list, tuple)) or len(betas) != 2:
-            raise TypeError(f"betas must be two numbers, got {betas!r}")
-        self.betas = _checks.real(betas[0], "betas[0]", 0), _checks.real(betas[1], "betas[1]", 0)
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _check(self) -> None:
+        super()._check()
+        if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
+            raise TypeError(f"betas must be two numbers, got {self.betas!r}")
+        first, second = self.betas
+        self.betas = _checks.real(first, "betas[0]", 0), _checks.real(second, "betas[1]", 0)
         if max(self.betas) >= 1:
             raise ValueError(f"betas must be below 1, got {self.betas}")
-        self.eps = _checks.real(eps, "eps", 0)
-        self.weight_decay = _checks.real(weight_decay, "weight_decay", 0)
+        self.eps = _checks.real(self.eps, "eps", 0)
+        self.weight_decay = _checks.real(self.weight_decay, "weight_decay", 0)
 
     def _prepare(self, param: Array, state: dict[str, Any]) -> None:
         if "step" not in state:
