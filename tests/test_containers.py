@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from networks import (
@@ -330,6 +333,28 @@ def test_assigning_to_a_containers_params_reaches_the_layer():
     assert params["0.0.weight"] is weight
     with pytest.raises(KeyError):
         params["0.0.nonsense"] = weight
+    other = np.zeros(1, np.float32)
+    params |= {"0.0.bias": other}
+    assert network.params["0.0.bias"] is other
+    for duplicate in copy.copy(params), pickle.loads(pickle.dumps(params)):
+        assert type(duplicate) is dict and list(duplicate) == list(params)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda params: params.pop("0.bias"),
+        lambda params: params.popitem(),
+        lambda params: params.clear(),
+        lambda params: params.setdefault("0.scale", np.ones(1)),
+        lambda params: params.__delitem__("0.bias"),
+    ],
+)
+def test_what_would_not_reach_the_layers_is_refused(change):
+    network = nn.Sequential(nn.Linear(2, 1))
+    with pytest.raises(TypeError, match="the dict of a container takes new arrays for the keys that it has"):
+        change(network.params)
+    assert list(network.params) == ["0.weight", "0.bias"]
 
 
 def test_container_sets_modes_of_every_layer_below():

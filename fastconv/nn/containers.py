@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -294,7 +294,10 @@ class Concat(Branches):
 
 
 class _Joined(dict[str, Array]):
-    """The dicts of several layers as one: it holds their own arrays, and an assignment reaches the layer's dict."""
+    """The dicts of several layers as one: it holds their own arrays, and an assignment reaches the layer's dict.
+
+    It is made anew each time that it is asked for: what does not reach the layers would be lost, and is refused.
+    """
 
     def __init__(self, parts: Mapping[str, dict[str, Array]]) -> None:
         super().__init__((prefix + name, array) for prefix, part in parts.items() for name, array in part.items())
@@ -309,6 +312,21 @@ class _Joined(dict[str, Array]):
         """Assign every item, as `__setitem__` does."""
         for key, array in dict(*args, **kwargs).items():
             self[key] = array
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "the dict of a container takes new arrays for the keys that it has, and no other change: "
+            "make that in the dict of the layer"
+        )
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)  # a copy has no layers that it could reach
+
+    __delitem__ = clear = pop = popitem = setdefault = _refuse
 
 
 def add(arrays: Sequence[Any], activation: str | None = None) -> Array:
