@@ -67,15 +67,15 @@ class Flatten(Layer):
                 f"x must have the dimensions start_dim={self.start_dim} to end_dim={self.end_dim}, in this order, "
                 f"got the shape {x.shape}"
             )
-        self.keep(x.shape)
-        return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+        y = x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+        self.keep(x.shape, y.shape)
+        return y
 
     def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
         """Return `dy` in the shape of the input."""
-        (shape,) = self.kept()
+        shape, output_shape = self.kept()
         dy = _checks.array(dy, "dy")
-        if dy.size != math.prod(shape):
-            raise ValueError(f"dy must have the {math.prod(shape)} elements of the output, got the shape {dy.shape}")
+        _checks.same_shape(dy, output_shape, "dy")
         return dy.reshape(shape)
 
     def _arguments(self) -> str:
