@@ -391,6 +391,27 @@ def test_backward_stops_at_the_first_layer_that_learns():
     assert network.backward(y, input_gradient=False) is None and network.grads == {}
 
 
+def test_what_is_put_into_layers_is_looked_at():
+    network, x = nn.Sequential(nn.Linear(2, 2), nn.Identity()), np.ones((1, 2))
+    network.layers.append("relu")
+    for call in (lambda: network(x)), (lambda: network.params), network.freeze:
+        with pytest.raises(TypeError, match=r"layers must hold Layers, got 'relu' \(str\) at 2"):
+            call()
+    network.layers[2] = network[0]
+    for call in (lambda: network.params), (lambda: train(network)), network.freeze:
+        with pytest.raises(ValueError, match="every layer must have one place.* at 0 and 2"):
+            call()
+
+
+def test_an_error_names_the_layer():
+    network = nn.Sequential(nn.ReLU(), nn.Residual(nn.Sequential(nn.Conv2d(3, 3, 1))))
+    message = "^layer 1, Residual: layer body, Sequential: layer 0, Conv2d: weight: expected 4 input channels"
+    with pytest.raises(ValueError, match=message):
+        network(np.ones((1, 4, 5, 5)))
+    with pytest.raises(TypeError, match="^layer 0, ReLU: x must hold float16, float32 or float64, got int64$"):
+        network.predict(np.ones((1, 3, 5, 5), int))
+
+
 def test_a_layer_has_one_place():
     shared = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"one place.*Linear\(in_features=2, out_features=2, bias=True\) at 0 and 1.0"):

@@ -45,13 +45,8 @@ class Container(Stateful):
                     f"write {type(self).__name__}(first, second, ...)"
                 )
         self.layers: list[Layer] = list(layers)
-        names: dict[int, str] = {}
-        for name, leaf in self.leaves():
-            if names.setdefault(id(leaf), name) != name:
-                raise ValueError(
-                    f"every layer must have one place, for it remembers its input; got the same {leaf!r} "
-                    f"at {names[id(leaf)][:-1]} and {name[:-1]}"
-                )
+        for _ in self.leaves():
+            pass  # refuses a layer in two places
 
     @property
     def params(self) -> dict[str, Array]:
@@ -99,10 +94,24 @@ class Container(Stateful):
             yield str(index), layer
 
     def leaves(self) -> Iterator[tuple[str, Layer]]:
-        """Yield the layers that hold parameters themselves, each with the prefix of its keys ("0." or "2.0.")."""
+        """Yield the layers that hold parameters themselves, each with the prefix of its keys ("0." or "2.0.").
+
+        Raises
+        ------
+        TypeError, ValueError
+            What was put into `layers` and is no layer, or a layer in two places.
+        """
+        names: dict[int, str] = {}
         for name, layer in self.children():
+            _check_layer(name, layer)
             for prefix, leaf in layer.leaves():
-                yield f"{name}.{prefix}", leaf
+                place = f"{name}.{prefix}"
+                if names.setdefault(id(leaf), place) != place:
+                    raise ValueError(
+                        f"every layer must have one place, for it remembers its input; got the same {leaf!r} "
+                        f"at {names[id(leaf)][:-1]} and {place[:-1]}"
+                    )
+                yield place, leaf
 
     def __repr__(self) -> str:
         lines = [f"({name}): {layer!r}".replace("\n", "\n  ") for name, layer in self.children()]
@@ -118,8 +127,8 @@ class Series(Container):
         """Return the last layer's output."""
         if self.frozen is not None:
             return self.frozen(x)
-        for layer in self.layers:
-            x = layer.forward(x)
+        for name, layer in self.children():
+            x = _output(name, layer, x)
         return x
 
     def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
@@ -149,7 +158,7 @@ class Branches(Container):
 
     def forward(self, x: Any) -> Any:
         """Return the outputs of the branches for `x`, joined."""
-        return self.join([layer.forward(x) for layer in self.layers])
+        return self.join([_output(name, layer, x) for name, layer in self.children()])
 
     def join(self, outputs: Sequence[Any]) -> Array:
         """Return one output of those of the branches."""
@@ -339,6 +348,22 @@ def add(arrays: Sequence[Any], activation: str | None = None) -> Array:
     total = empty(parts[0].shape, compute)
     _core.sum_arrays(parts, total, activation)
     return _checks.cast(total, dtype)
+
+
+def _check_layer(name: str, layer: Any) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layers must hold Layers, got {layer!r} ({type(layer).__name__}) at {name}")
+
+
+def _output(name: str, layer: Layer, x: Any) -> Any:
+    """What a layer makes of `x`; an error says in which layer it came up."""
+    _check_layer(name, layer)
+    try:
+        return layer.forward(x)
+    except (TypeError, ValueError) as error:
+        if type(error) in (TypeError, ValueError):  # those derived from them may have more than a message
+            error.args = (f"layer {name}, {type(layer).__name__}: {error}",)
+        raise
 
 
 def _some_channels(array: Array, first: int, count: int) -> Array:

@@ -57,7 +57,6 @@ class Frozen:
         for container in _containers(network):
             if isinstance(container, Series) and container.frozen is not None:
                 raise ValueError("a network with a frozen network in it cannot be frozen: unfreeze() that first")
-        self._steps = _steps(network.layers)
         self._layers = [(container, list(container.layers)) for container in _containers(network)]
         self._arrays = [
             (prefix + name, arrays, name, array)
@@ -66,6 +65,7 @@ class Frozen:
             for name, array in arrays.items()
             if isinstance(array, np.ndarray)
         ]
+        self._steps = _steps(network.layers)
         self._trained = [leaf for _, leaf in network.leaves() if leaf.training]
         for leaf in self._trained:
             leaf.training = False
