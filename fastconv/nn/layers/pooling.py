@@ -12,12 +12,55 @@ from .. import _checks
 from .base import Layer, inferring, shortened
 
 
-class _Pool(Layer):
-    """What the pools share."""
+class _AnyPool(Layer):
+    """What all pools share: a function of an input and options, and its gradient."""
 
     _dimensions: int
     _function: Callable[..., Any]
     _gradient: Callable[..., Any]
+
+    def _options(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+
+class _Maximum(_AnyPool):
+    """A pool of maxima, which remembers where they lay."""
+
+    return_indices: bool
+
+    def forward(self, x: Any) -> Any:
+        """Return the maxima of `x` [N, C, ...] (or without N); with `return_indices` also where they lay."""
+        x = _checks.array(x, "x")
+        if inferring() and not self.return_indices:
+            return self._function(x, *self._options())
+        y, indices = self._function(x, *self._options(), return_indices=True)
+        self.keep(x, indices)
+        return (y, indices) if self.return_indices else y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: `dy` where the maxima lay, 0 elsewhere."""
+        x, indices = self.kept()
+        return self._gradient(dy, x, *self._options(), indices=indices) if input_gradient else None
+
+
+class _Mean(_AnyPool):
+    """A pool of means."""
+
+    def forward(self, x: Any) -> Any:
+        """Return the means of `x` [N, C, ...] (or without N)."""
+        x = _checks.array(x, "x")
+        y = self._function(x, *self._options())
+        self.keep(x)
+        return y
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        """Return the gradient by the input: each `dy` spread over its window."""
+        (x,) = self.kept()
+        return self._gradient(dy, x, *self._options()) if input_gradient else None
+
+
+class _Pool(_AnyPool):
+    """What the pools of a window share."""
 
     def __init__(self, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> None:
         super().__init__()
@@ -36,7 +79,7 @@ class _Pool(Layer):
         return ", ".join(f"{name}={shortened(value)}" for name, value in sizes)
 
 
-class _MaxPool(_Pool):
+class _MaxPool(_Maximum, _Pool):
     """What MaxPool1d, MaxPool2d and MaxPool3d share."""
 
     def __init__(
@@ -52,23 +95,8 @@ class _MaxPool(_Pool):
         self.dilation = _checks.integers(dilation, self._dimensions, "dilation")
         self.return_indices = _checks.boolean(return_indices, "return_indices")
 
-    def forward(self, x: Any) -> Any:
-        """Return the maxima of `x` [N, C, ...] (or without N); with `return_indices` also where they lay."""
-        x = _checks.array(x, "x")
-        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        if inferring() and not self.return_indices:
-            return self._function(x, *options)
-        y, indices = self._function(x, *options, return_indices=True)
-        self.keep(x, indices)
-        return (y, indices) if self.return_indices else y
-
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Return the gradient by the input: `dy` where the maxima lay, 0 elsewhere."""
-        x, indices = self.kept()
-        if not input_gradient:
-            return None
-        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        return self._gradient(dy, x, *options, indices=indices)
+    def _options(self) -> tuple[Any, ...]:
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
 
     def _arguments(self) -> str:
         return f"{super()._arguments()}, dilation={shortened(self.dilation)}, ceil_mode={self.ceil_mode}"
@@ -139,7 +167,7 @@ class MaxPool3d(_MaxPool):
     _gradient = staticmethod(grad.max_pool3d_backward)
 
 
-class _AvgPool(_Pool):
+class _AvgPool(_Mean, _Pool):
     """What AvgPool1d, AvgPool2d and AvgPool3d share."""
 
     def __init__(
@@ -152,18 +180,6 @@ class _AvgPool(_Pool):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = _checks.boolean(count_include_pad, "count_include_pad")
-
-    def forward(self, x: Any) -> Any:
-        """Return the means of `x` [N, C, ...] (or without N)."""
-        x = _checks.array(x, "x")
-        y = self._function(x, *self._options())
-        self.keep(x)
-        return y
-
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Return the gradient by the input: each `dy` spread over its window."""
-        (x,) = self.kept()
-        return self._gradient(dy, x, *self._options()) if input_gradient else None
 
     def _options(self) -> tuple[Any, ...]:
         return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
@@ -261,12 +277,8 @@ class AvgPool3d(_DividedAvgPool):
     _gradient = staticmethod(grad.avg_pool3d_backward)
 
 
-class _AdaptivePool(Layer):
+class _AdaptivePool(_AnyPool):
     """What the adaptive pools share."""
-
-    _dimensions: int
-    _function: Callable[..., Any]
-    _gradient: Callable[..., Any]
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
@@ -279,27 +291,18 @@ class _AdaptivePool(Layer):
         else:
             self.output_size = _checks.integers(output_size, self._dimensions, "output_size")
 
+    def _options(self) -> tuple[Any, ...]:
+        return (self.output_size,)
+
     def _arguments(self) -> str:
         return f"output_size={shortened(self.output_size)}"
 
 
-class _AdaptiveAvgPool(_AdaptivePool):
+class _AdaptiveAvgPool(_Mean, _AdaptivePool):
     """What AdaptiveAvgPool1d, AdaptiveAvgPool2d and AdaptiveAvgPool3d share."""
 
     def __init__(self, output_size: int | tuple[int | None, ...]) -> None:
         super().__init__(output_size)
-
-    def forward(self, x: Any) -> Any:
-        """Return the means of `x` [N, C, ...] (or without N)."""
-        x = _checks.array(x, "x")
-        y = self._function(x, self.output_size)
-        self.keep(x)
-        return y
-
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Return the gradient by the input: each `dy` spread over its window."""
-        (x,) = self.kept()
-        return self._gradient(dy, x, self.output_size) if input_gradient else None
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
@@ -366,7 +369,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     _gradient = staticmethod(grad.adaptive_avg_pool3d_backward)
 
 
-class AdaptiveMaxPool2d(_AdaptivePool):
+class AdaptiveMaxPool2d(_Maximum, _AdaptivePool):
     """The largest of windows that tile the image: [N, C, H, W] to [N, C, H', W'].
 
     See `fastconv.adaptive_max_pool2d`.
@@ -398,17 +401,3 @@ class AdaptiveMaxPool2d(_AdaptivePool):
     def __init__(self, output_size: int | tuple[int | None, int | None], return_indices: bool = False) -> None:
         super().__init__(output_size)
         self.return_indices = _checks.boolean(return_indices, "return_indices")
-
-    def forward(self, x: Any) -> Any:
-        """Return the maxima of `x` [N, C, H, W] (or without N); with `return_indices` also where they lay."""
-        x = _checks.array(x, "x")
-        if inferring() and not self.return_indices:
-            return self._function(x, self.output_size)
-        y, indices = self._function(x, self.output_size, return_indices=True)
-        self.keep(x, indices)
-        return (y, indices) if self.return_indices else y
-
-    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
-        """Return the gradient by the input: `dy` where the maxima lay, 0 elsewhere."""
-        x, indices = self.kept()
-        return self._gradient(dy, x, self.output_size, indices=indices) if input_gradient else None
