@@ -77,8 +77,8 @@ int64_t fc_phase_count(const fc_conv *problem);
 int64_t fc_phase_tap_step(const fc_conv *problem, int d);
 /* 0 where no tap belongs to the phase: that part of the gradient is zero. */
 int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase);
-/* The flat kernel indices of the phase's taps, in the window's order. */
-void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps);
+/* The flat kernel indices of the taps from `first` on that lie `step` apart, in the order of a phase's window; returns how many. */
+int64_t fc_class_taps(const fc_conv *problem, const int64_t first[3], const int64_t step[3], int64_t *taps);
 
 /* An input gradient before the first sum: the bias of each channel, or zero. */
 void fc_start_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last);

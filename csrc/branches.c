@@ -26,7 +26,7 @@ static void sum_task(void *context, int64_t task, int thread)
 void fc_sum_arrays(fc_dtype dtype, fc_activation kind, int64_t parts, const void *const *x, int64_t count, void *y, int threads)
 {
     sum_job job = {.kernels = fc_isa_chosen()->kernels[dtype], .kind = kind, .parts = parts, .count = count, .x = x, .y = y};
-    fc_parallel_for(fc_divide_up(count, BLOCK), fc_after_fork() ? 1 : threads, sum_task, &job);
+    fc_parallel_for(fc_divide_up(count, BLOCK), threads, sum_task, &job);
 }
 
 typedef struct {
@@ -49,5 +49,5 @@ void fc_copy_rows(int64_t rows, int64_t bytes, const void *source, int64_t sourc
 {
     copy_job job = {.bytes = bytes, .pieces = fc_divide_up(bytes, PIECE), .source_pitch = source_pitch,
                     .target_pitch = target_pitch, .source = source, .target = target};
-    fc_parallel_for(rows * job.pieces, rows * bytes < PIECE || fc_after_fork() ? 1 : threads, copy_task, &job);
+    fc_parallel_for(rows * job.pieces, rows * bytes < PIECE ? 1 : threads, copy_task, &job);
 }

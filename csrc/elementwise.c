@@ -26,7 +26,7 @@ static elementwise_job make_job(fc_dtype dtype, int64_t count)
 
 static void run_blocks(elementwise_job *job, fc_task task, int threads)
 {
-    fc_parallel_for(fc_divide_up(job->count, BLOCK), fc_after_fork() ? 1 : threads, task, job);
+    fc_parallel_for(fc_divide_up(job->count, BLOCK), threads, task, job);
 }
 
 static int64_t block_count(const elementwise_job *job, int64_t task) { return fc_smaller(BLOCK, job->count - task * BLOCK); }
@@ -111,7 +111,7 @@ static void run_columns(elementwise_job *job, fc_task task, int threads)
 {
     job->columns = fc_round_up(BLOCK / job->classes + 1, 64);
     const int64_t tasks = job->count / (job->classes * job->inner) * fc_divide_up(job->inner, job->columns);
-    fc_parallel_for(tasks, job->count < BLOCK || fc_after_fork() ? 1 : threads, task, job);
+    fc_parallel_for(tasks, job->count < BLOCK ? 1 : threads, task, job);
 }
 
 static int64_t first_column(const elementwise_job *job, int64_t task, int64_t *columns)
@@ -186,7 +186,7 @@ void fc_channel_sum(fc_dtype dtype, int64_t outer, int64_t channels, int64_t inn
     job.inner = inner;
     job.x = x;
     job.y = sum;
-    fc_parallel_for(fc_divide_up(channels, CHANNEL_BLOCK), job.count < BLOCK || fc_after_fork() ? 1 : threads,
+    fc_parallel_for(fc_divide_up(channels, CHANNEL_BLOCK), job.count < BLOCK ? 1 : threads,
                     channel_sum_task, &job);
 }
 

@@ -232,8 +232,7 @@ double fc_measure_peak(fc_dtype dtype, int threads); /* fused multiply-adds out 
 
 /* ---- threads: parallel.c ---- */
 
-int fc_has_openmp(void);
-int fc_after_fork(void); /* this process is a forked child, which runs on one thread */
+const char *fc_openmp(void);           /* the runtime; NULL: built without */
 void fc_set_threads(int threads);      /* of the process; 0: OpenMP's maximum, up to the limit */
 void fc_set_threads_here(int threads); /* of calls from this thread; 0: those of the process */
 int fc_threads_here(void);

@@ -11,7 +11,7 @@
  * beforehand.  How rows and columns are cut may follow the threads; the chunks of the depth follow the problem alone, so
  * that the bits do too. */
 #include "gemm.h"
-#include "geometry.h"
+#include "algorithm.h"
 #include "parallel.h"
 
 #include <math.h>
@@ -36,7 +36,7 @@ typedef struct {
     const fc_gemm *gemm;
     const fc_kernels *kernels;
     fc_blocks blocks;
-    char *workspace;
+    char *workspace, *target; /* of the sum of slices */
 } fc_gemm_job;
 
 fc_window fc_matrix_window(int64_t channels, int64_t columns, int64_t pitch)
@@ -236,14 +236,82 @@ static void gemm_task(void *context, int64_t task, int thread)
                               c + first_column * element, room_c, 1, c_row);
 }
 
-size_t fc_gemm_workspace(const fc_gemm *gemm, int threads)
+/* Slices, and the order [tap, channel] of channels last, are made good at the end, a row of C at a time. */
+static size_t parts_bytes(const fc_gemm *gemm)
 {
-    return cut(gemm, threads).thread_bytes * (size_t)threads;
+    if (gemm->slices == 1 && gemm->reordered_taps <= 1)
+        return 0;
+    return (size_t)fc_round_up(gemm->slices * gemm->c_slice * (int64_t)fc_element_bytes(gemm->dtype), 128);
 }
 
-void fc_gemm_run(const fc_gemm *gemm, void *workspace, int threads)
+static void reduce_task(void *context, int64_t row, int thread)
 {
-    fc_gemm_job job = {gemm, gemm->isa->kernels[gemm->dtype], cut(gemm, threads), workspace};
-    const int64_t tasks = gemm->images * gemm->groups * gemm->slices * job.blocks.row_blocks * job.blocks.column_blocks;
+    (void)thread;
+    const fc_gemm_job *job = context;
+    const fc_gemm *gemm = job->gemm;
+    const int64_t offset = row * gemm->columns * (int64_t)fc_element_bytes(gemm->dtype), taps = fc_larger(1, gemm->reordered_taps);
+    job->kernels->reduce(gemm->slices, gemm->c_slice, (const char *)gemm->c + offset, gemm->columns / taps, taps, taps > 1,
+                         job->target + offset);
+}
+
+size_t fc_gemm_workspace(const fc_gemm *gemm, int threads)
+{
+    return parts_bytes(gemm) + cut(gemm, threads).thread_bytes * (size_t)threads;
+}
+
+void fc_gemm_run(const fc_gemm *given, void *workspace, int threads)
+{
+    fc_gemm gemm = *given;
+    const size_t parts = parts_bytes(&gemm);
+    fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], cut(&gemm, threads), (char *)workspace + parts, gemm.c};
+    const int64_t tasks = gemm.images * gemm.groups * gemm.slices * job.blocks.row_blocks * job.blocks.column_blocks;
+    gemm.c = parts ? workspace : gemm.c;
     fc_parallel_for(tasks, threads, gemm_task, &job);
+    if (parts)
+        fc_parallel_for(gemm.groups * gemm.rows, threads, reduce_task, &job);
+}
+
+/* ---- a weight as B ---- */
+
+typedef struct {
+    const fc_plan *plan;
+    const int64_t *taps;
+    int64_t tap_count;
+    const char *weight;
+    char *packed;
+} weight_job;
+
+static void pack_panel_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const weight_job *job = context;
+    const fc_conv *p = &job->plan->problem;
+    const fc_kernels *kernels = job->plan->isa->kernels[p->dtype];
+    const int backward = job->plan->pass == FC_INPUT_GRADIENT;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), taps = fc_taps(p);
+    const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
+    const int64_t columns = backward ? ins : outs, depth = backward ? outs : ins;
+    const int64_t panels = fc_panel_count(kernels, columns), group = task / panels;
+    const int64_t first = fc_panel_first(kernels, columns, task % panels);
+    const int64_t last = fc_panel_first(kernels, columns, task % panels + 1);
+    const int64_t offset = group * fc_panels_elements(job->plan, job->tap_count) + first * depth * job->tap_count;
+    kernels->pack_weight_lanes(job->weight + group * outs * ins * taps * element, backward ? taps : ins * taps, depth,
+                               backward ? ins * taps : taps, job->taps, job->tap_count, first, last,
+                               job->packed + offset * element, fc_round_up(last - first, kernels->lanes));
+}
+
+int64_t fc_panels_elements(const fc_plan *plan, int64_t tap_count)
+{
+    const fc_conv *p = &plan->problem;
+    const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
+    const int64_t lanes = plan->isa->kernels[p->dtype]->lanes;
+    return (plan->pass == FC_INPUT_GRADIENT ? fc_round_up(ins, lanes) * outs : fc_round_up(outs, lanes) * ins) * tap_count;
+}
+
+void fc_pack_panels(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed, int threads)
+{
+    const fc_conv *p = &plan->problem;
+    weight_job job = {plan, taps, tap_count, weight, packed};
+    const int64_t columns = (plan->pass == FC_INPUT_GRADIENT ? p->in_channels : p->out_channels) / p->groups;
+    fc_parallel_for(p->groups * fc_panel_count(plan->isa->kernels[p->dtype], columns), threads, pack_panel_task, &job);
 }

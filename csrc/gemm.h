@@ -36,6 +36,7 @@ typedef struct {
      * last) are its points, c_row the stride of the other. */
     int scattered;
     int64_t grid_size[3], grid_stride[3];
+    int64_t reordered_taps;          /* C's columns are [tap, channel], so many taps, and become [channel, tap]; 0: as they are */
     const void *bias;                /* of the channels: rows (channels first) or columns (channels last) */
     fc_activation activation;
 } fc_gemm;
@@ -47,6 +48,10 @@ int64_t fc_panel_count(const fc_kernels *kernels, int64_t columns);
 int64_t fc_panel_first(const fc_kernels *kernels, int64_t columns, int64_t panel);
 /* The parts into which a sum over `segments` x depth is cut so that there is work for many threads; from the problem alone. */
 int64_t fc_gemm_slices(const fc_gemm *gemm);
+
+/* A weight as B: panels of lanes over the channels that are written, [tap, channel][lane], group after group, for the taps listed. */
+int64_t fc_panels_elements(const fc_plan *plan, int64_t tap_count); /* of one group */
+void fc_pack_panels(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed, int threads);
 
 size_t fc_gemm_workspace(const fc_gemm *gemm, int threads);
 void fc_gemm_run(const fc_gemm *gemm, void *workspace, int threads);

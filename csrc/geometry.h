@@ -54,23 +54,18 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
-/* Taps [*first, *last) of dimension d that read inside the input from a window that begins at `origin`. */
-static inline void fc_pool_taps(const fc_pool *p, int d, int64_t origin, int64_t *first, int64_t *last)
+/* The i in [*first, *last), of [0, count), with 0 <= i * step + shift < size: the outputs of a row that see the input through a
+ * tap, or the taps through which an output sees it.  The range may be empty. */
+static inline void fc_inside(int64_t size, int64_t step, int64_t shift, int64_t count, int64_t *first, int64_t *last)
 {
-    *first = origin >= 0 ? 0 : fc_divide_up(-origin, p->dilation[d]);
-    *last = origin >= p->in_size[d] ? 0 : fc_smaller(p->kernel[d], (p->in_size[d] - 1 - origin) / p->dilation[d] + 1);
-}
-
-/* Outputs [*first, *last) whose input through tap t of dimension d lies inside. */
-static inline void fc_pool_range(const fc_pool *p, int d, int64_t t, int64_t *first, int64_t *last)
-{
-    const int64_t shift = t * p->dilation[d] - p->padding[d], stride = p->stride[d];
-    *first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
-    *last = p->in_size[d] <= shift ? 0 : (p->in_size[d] - shift + stride - 1) / stride;
-    if (*last > p->out_size[d])
-        *last = p->out_size[d];
-    if (*first > *last)
-        *first = *last;
+    *first = fc_larger(0, -shift);
+    *last = fc_larger(0, size - shift);
+    if (step > 1) {
+        *first = fc_divide_up(*first, step);
+        *last = fc_divide_up(*last, step);
+    }
+    *last = fc_smaller(*last, count);
+    *first = fc_smaller(*first, *last);
 }
 
 #endif

@@ -46,7 +46,7 @@ static int useful_threads(const local_job *job, int threads)
 {
     const fc_conv *p = job->problem;
     const double products = (double)p->batch * (double)p->out_channels * (double)(job->positions * job->depth);
-    return products < SERIAL_PRODUCTS || fc_after_fork() ? 1 : threads;
+    return products < SERIAL_PRODUCTS ? 1 : threads;
 }
 
 /* The output's element of an image, channel 0, at a position. */

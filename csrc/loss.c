@@ -45,7 +45,7 @@ fc_status fc_cross_entropy_run(fc_dtype dtype, int64_t outer, int64_t inner, fc_
     loss->class_stride = in_rows ? 1 : inner;
     if (!(job.sums = fc_acquire(bytes)))
         return FC_NO_MEMORY;
-    fc_parallel_for(tasks, fc_after_fork() ? 1 : threads, cross_entropy_task, &job);
+    fc_parallel_for(tasks, threads, cross_entropy_task, &job);
     *sum = (fc_loss_sum){0, 0};
     for (int64_t i = 0; i < tasks; i++) {
         sum->loss += job.sums[i].loss;
@@ -90,7 +90,7 @@ fc_status fc_sum_targets(int64_t count, const int64_t *targets, int64_t classes,
     targets_job job = {.count = count, .classes = classes, .ignored = ignored, .targets = targets, .weights = weights};
     if (!(job.sums = fc_acquire(bytes)))
         return FC_NO_MEMORY;
-    fc_parallel_for(tasks, fc_after_fork() ? 1 : threads, targets_task, &job);
+    fc_parallel_for(tasks, threads, targets_task, &job);
     *sum = (fc_target_sum){0, 0, -1};
     for (int64_t i = 0; i < tasks; i++) {
         sum->weight += job.sums[i].weight;
@@ -128,7 +128,7 @@ fc_status fc_squared_error(fc_dtype dtype, int64_t count, const void *x, const v
                              .count = count, .x = x, .target = target, .gradient = gradient, .scale = scale};
     if (!(job.sums = fc_acquire(bytes)))
         return FC_NO_MEMORY;
-    fc_parallel_for(tasks, fc_after_fork() ? 1 : threads, squared_error_task, &job);
+    fc_parallel_for(tasks, threads, squared_error_task, &job);
     *sum = 0;
     for (int64_t i = 0; i < tasks; i++)
         *sum += job.sums[i];

@@ -91,7 +91,7 @@ static void set_parameter(const norm_job *job, void *values, int64_t channel, do
 static void run(norm_job *job, fc_task sum, fc_task map, fc_task both, int threads)
 {
     const int64_t tasks = job->blocks * job->pieces;
-    if (job->outer * job->inner * job->norm->channels <= SERIAL_VALUES || fc_after_fork())
+    if (job->outer * job->inner * job->norm->channels <= SERIAL_VALUES)
         threads = 1;
     if (sum && job->pieces == 1) {
         fc_parallel_for(tasks, threads, both, job);

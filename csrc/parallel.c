@@ -9,13 +9,14 @@
 /* Debian's clang has no omp.h */
 extern int omp_get_thread_num(void);
 extern int omp_get_max_threads(void);
+#if defined(__clang__)
+const char *fc_openmp(void) { return "libomp"; }
+#else
+const char *fc_openmp(void) { return "libgomp"; }
 #endif
-
-#if defined(_OPENMP)
-int fc_has_openmp(void) { return 1; }
 static int most_threads(void) { return omp_get_max_threads(); }
 #else
-int fc_has_openmp(void) { return 0; }
+const char *fc_openmp(void) { return NULL; }
 static int most_threads(void) { return 1; }
 #endif
 
@@ -25,7 +26,6 @@ static _Thread_local int here;
 static void note_fork(void) { forked = 1; }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, note_fork); }
 
-int fc_after_fork(void) { return forked; }
 void fc_set_threads(int threads) { process_threads = threads; }
 void fc_set_threads_here(int threads) { here = threads; }
 int fc_threads_here(void) { return here; }

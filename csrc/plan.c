@@ -84,7 +84,7 @@ fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, cons
 }
 
 /* Threads worth waking for the plan's work. */
-static int useful_threads(const fc_plan *plan, int threads) { return plan->cost < SERIAL_NS || fc_after_fork() ? 1 : threads; }
+static int useful_threads(const fc_plan *plan, int threads) { return plan->cost < SERIAL_NS ? 1 : threads; }
 
 size_t fc_plan_workspace(const fc_plan *plan, int threads)
 {
@@ -143,8 +143,8 @@ static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands,
 }
 
 /* A phase of an input gradient multiplies the weight with zeros beyond the border, where the sum has no term at all: a
- * weight that is not finite is left to direct.  It shows in every sum that it enters, so the smaller of weight and result
- * tells. */
+ * weight that is not finite is left to col2im, which multiplies none, or to direct where there is no memory for that.  It shows
+ * in every sum that it enters, so the smaller of weight and result tells. */
 static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, int threads)
 {
     const fc_conv *p = &plan->problem;
@@ -155,13 +155,16 @@ static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, 
         if (status != FC_OK || all_finite(plan, operands->input, results, threads))
             return status;
     }
-    if (!all_finite(plan, operands->weight, weights, threads)) {
-        plan->algorithm = &fc_algo_direct;
-        plan->packed_bytes = 0;
-    } else if (weights > results) {
+    if (all_finite(plan, operands->weight, weights, threads))
+        return weights > results ? FC_OK : run_algorithm(plan, operands, threads);
+    fc_operands plain = *operands;
+    plain.packed = NULL;
+    plan->packed_bytes = 0;
+    plan->algorithm = &fc_algo_col2im;
+    if (run_algorithm(plan, &plain, threads) == FC_OK)
         return FC_OK;
-    }
-    return run_algorithm(plan, operands, threads);
+    plan->algorithm = &fc_algo_direct;
+    return run_algorithm(plan, &plain, threads);
 }
 
 fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads)
@@ -223,14 +226,15 @@ int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
     return 1;
 }
 
-void fc_phase_taps(const fc_conv *problem, const fc_phase *phase, int64_t *taps)
+int64_t fc_class_taps(const fc_conv *problem, const int64_t first[3], const int64_t step[3], int64_t *taps)
 {
-    const int64_t *count = phase->window.taps, *kernel = problem->kernel;
-    for (int64_t z = 0; z < count[0]; z++)
-        for (int64_t y = 0; y < count[1]; y++)
-            for (int64_t x = 0; x < count[2]; x++)
-                *taps++ = ((phase->first_tap[0] + z * phase->tap_step[0]) * kernel[1] + phase->first_tap[1] +
-                           y * phase->tap_step[1]) * kernel[2] + phase->first_tap[2] + x * phase->tap_step[2];
+    const int64_t *kernel = problem->kernel;
+    int64_t found = 0;
+    for (int64_t z = first[0]; z < kernel[0]; z += step[0])
+        for (int64_t y = first[1]; y < kernel[1]; y += step[1])
+            for (int64_t x = first[2]; x < kernel[2]; x += step[2])
+                taps[found++] = (z * kernel[1] + y) * kernel[2] + x;
+    return found;
 }
 
 /* ---- what an input gradient starts from, and ends with ---- */

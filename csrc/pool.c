@@ -28,7 +28,7 @@ typedef struct {
 static int useful_threads(const fc_pool *p, int threads)
 {
     const int64_t elements = p->batch * p->channels * (fc_volume(p->in_size) + fc_volume(p->out_size));
-    return elements < SERIAL_ELEMENTS || fc_after_fork() ? 1 : threads;
+    return elements < SERIAL_ELEMENTS ? 1 : threads;
 }
 
 /* How the averages of a row are made, and the room that it takes. */
@@ -205,7 +205,7 @@ static void inside_task(void *context, int64_t task, int thread)
 int fc_indices_inside(int64_t count, const int64_t *indices, int64_t least, int64_t end, int threads)
 {
     inside_job job = {fc_isa_chosen()->kernels[FC_FLOAT32], indices, count, least, end, 1};
-    threads = count < SERIAL_ELEMENTS || fc_after_fork() ? 1 : threads;
+    threads = count < SERIAL_ELEMENTS ? 1 : threads;
     fc_parallel_for(fc_divide_up(count, INSIDE_COUNT), threads, inside_task, &job);
     return job.inside;
 }

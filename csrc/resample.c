@@ -35,7 +35,7 @@ fc_status fc_resample_planes(const fc_resample *problem, const void *x, void *y,
                         .rows = problem->out_size[0] * problem->out_size[1]};
     job.task_rows = fc_smaller(job.rows, BLOCK / problem->out_size[2] + 1);
     job.tasks = fc_divide_up(job.rows, job.task_rows);
-    if (problem->planes * fc_larger(fc_volume(problem->in_size), fc_volume(problem->out_size)) < BLOCK || fc_after_fork())
+    if (problem->planes * fc_larger(fc_volume(problem->in_size), fc_volume(problem->out_size)) < BLOCK)
         threads = 1;
     job.line_bytes = (size_t)fc_round_up(problem->in_size[2] * job.element, 128);
     const size_t bytes = job.line_bytes * (size_t)threads;

@@ -28,7 +28,7 @@ static unfold_job make_job(const fc_conv *p, const void *image, const void *colu
 static int useful_threads(const fc_conv *p, int threads)
 {
     const int64_t elements = p->batch * p->in_channels * fc_volume(p->kernel) * fc_volume(p->out_size);
-    return elements < SERIAL_ELEMENTS || fc_after_fork() ? 1 : threads;
+    return elements < SERIAL_ELEMENTS ? 1 : threads;
 }
 
 static void unfold_plane_task(void *context, int64_t task, int thread)

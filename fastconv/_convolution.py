@@ -38,15 +38,20 @@ class PackedWeight:
     (1, 4, 6, 6)
     """
 
-    __slots__ = ("_arrays", "_forms", "array")
+    __slots__ = ("_array", "_arrays", "_forms")
 
     def __init__(self, weight: Any) -> None:
         array = check.as_array(weight, "weight")
         check.common_dtype([("weight", array)])
-        self.array: Array = np.array(array, order="C")
-        self.array.flags.writeable = False
+        self._array: Array = np.array(array, order="C")
+        self._array.flags.writeable = False
         self._arrays: dict[np.dtype[Any], Array] = {}
         self._forms: dict[Any, Any] = {}
+
+    @property
+    def array(self) -> Array:
+        """The snapshot, read-only."""
+        return self._array
 
     @property
     def shape(self) -> Sizes:
@@ -180,7 +185,7 @@ def forward(
     if type(weight) is np.ndarray:
         w = weight
     elif isinstance(weight, PackedWeight):
-        w, forms = weight.array, weight._forms
+        w, forms = weight._array, weight._forms
     else:
         w = check.as_array(weight, "weight")
     b = bias if bias is None or type(bias) is np.ndarray else check.as_array(bias, "bias")

@@ -7,8 +7,9 @@ def compiler():
     return FC_COMPILER.decode().strip()
 
 
-def has_openmp():
-    return bool(fc_has_openmp())
+def openmp():
+    cdef const char *name = fc_openmp()
+    return None if name == NULL else name.decode()
 
 
 def algorithms():

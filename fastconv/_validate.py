@@ -150,9 +150,10 @@ def several(value: Any, name: str, count: int, what: str) -> tuple[Any, ...]:
     """So many, one for each of ``what``."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise TypeError(f"{name}: expected a tuple of {count}, for {what}, got {type(value).__name__}")
-    if len(value) != count:
-        raise ValueError(f"{name}: expected a tuple of {count}, for {what}, got {len(value)}")
-    return tuple(value)
+    items = tuple(value)
+    if len(items) != count:
+        raise ValueError(f"{name}: expected a tuple of {count}, for {what}, got {len(items)}")
+    return items
 
 
 def flag(value: Any, name: str) -> bool:
@@ -190,9 +191,10 @@ def integers(value: Any, dimensions: int, name: str, least: int) -> Sizes:
             return value
     if not _is_sequence(value):
         return (integer(value, name, least, _LARGEST_OPTION),) * dimensions
-    if len(value) not in (1, dimensions):
-        raise ValueError(f"{name}: expected an integer or {dimensions} of them, got {len(value)}")
-    sizes = tuple(integer(item, name, least, _LARGEST_OPTION) for item in value)
+    items = tuple(value)  # a sequence of one's own may have another len, and lose items to their __index__
+    if len(items) not in (1, dimensions):
+        raise ValueError(f"{name}: expected an integer or {dimensions} of them, got {len(items)}")
+    sizes = tuple(integer(item, name, least, _LARGEST_OPTION) for item in items)
     return sizes if len(sizes) == dimensions else sizes * dimensions
 
 
@@ -218,10 +220,12 @@ def paddings(value: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple
 def borders(value: Any, dimensions: int) -> tuple[Sizes, Sizes]:
     """Padding before and after, from an integer, one a dimension or a pair a dimension."""
     plain = type(value) is tuple and len(value) == dimensions and type(value[0]) is int
-    if not plain and _is_sequence(value) and len(value) and all(map(_is_sequence, value)):
-        if len(value) != dimensions or any(len(pair) != 2 for pair in value):
-            raise ValueError(f"padding: expected {dimensions} pairs (before, after), got {value!r}")
-        before, after = zip(*(integers(pair, 2, "padding", 0) for pair in value), strict=True)
+    items = () if plain or not _is_sequence(value) else tuple(value)
+    if items and all(map(_is_sequence, items)):
+        if len(items) != dimensions or any(len(pair) != 2 for pair in items):
+            lengths = ", ".join(str(len(pair)) for pair in items)
+            raise ValueError(f"padding: expected {dimensions} pairs (before, after), got sequences of {lengths}")
+        before, after = zip(*(integers(pair, 2, "padding", 0) for pair in items), strict=True)
         return before, after
     both = integers(value, dimensions, "padding", 0)
     return both, both
@@ -386,7 +390,7 @@ def adaptive_out_size(value: Any, size: Sizes) -> Sizes:
     if type(value) is int and 1 <= value <= _LARGEST_OPTION:
         result = [value] * dimensions
     else:
-        values = value if _is_sequence(value) else (value,) * dimensions
+        values = tuple(value) if _is_sequence(value) else (value,) * dimensions
         if len(values) != dimensions:
             raise ValueError(f"output_size: expected an integer or {dimensions} of them, got {len(values)}")
         result = []
@@ -416,6 +420,7 @@ def unpool_out_size(
     else:
         if not _is_sequence(output_size):
             raise TypeError(f"output_size: expected None or a tuple of sizes, got {shown(output_size)}")
+        output_size = tuple(output_size)
         if len(output_size) not in (dimensions, dimensions + 2):
             raise ValueError(
                 f"output_size: expected {dimensions} spatial sizes, or the output's shape of {dimensions + 2}, "

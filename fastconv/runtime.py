@@ -105,12 +105,12 @@ def _start() -> str:
     _core.set_thread_limit(processors)
     threads_wish = _wish("FASTCONV_NUM_THREADS")
     if threads_wish is None:
-        if _wish("OMP_NUM_THREADS") and _core.has_openmp():
+        if _wish("OMP_NUM_THREADS") and _core.openmp():
             return "OMP_NUM_THREADS, at most " + why
-        return why if _core.has_openmp() else "built without OpenMP"
+        return why if _core.openmp() else "built without OpenMP"
     if threads_wish not in map(str, range(1, _MOST_THREADS + 1)):
         raise ImportError(f"FASTCONV_NUM_THREADS: expected 1 to {_MOST_THREADS}, got {threads_wish!r}")
-    _core.set_threads(int(threads_wish) if _core.has_openmp() else 1)
+    _core.set_threads(int(threads_wish) if _core.openmp() else 1)
     return "FASTCONV_NUM_THREADS"
 
 
@@ -123,7 +123,7 @@ def _thread_count(n: Any) -> int:
     count = check.integer(n, "n", 1)
     if count > _MOST_THREADS:
         raise ValueError(f"n: expected at most {_MOST_THREADS} threads, got {count}")
-    return count if _core.has_openmp() else 1
+    return count if _core.openmp() else 1
 
 
 def set_num_threads(n: int) -> None:
@@ -375,7 +375,7 @@ def explain(
     try:
         kind = np.dtype(np.float32 if dtype is None else dtype)  # None is float64 to NumPy
     except Exception:  # NumPy parses strings, and raises SyntaxError too
-        raise TypeError(f"dtype: expected float16, float32 or float64, got {dtype!r}") from None
+        raise TypeError(f"dtype: expected float16, float32 or float64, got {check.shown(dtype)}") from None
     if kind not in (check.FLOAT16, check.FLOAT32, check.FLOAT64):
         raise TypeError(f"dtype: expected float16, float32 or float64, got {kind}")
     channels_last, name = check.is_channels_last(layout), check.algorithm_name(algorithm)
@@ -455,7 +455,7 @@ def show_config(mode: str = "stdout") -> Mapping[str, Any] | None:
         "isas found": ", ".join(_core.available_isas()),
         "isa": _core.isa(),
         "algorithms": ", ".join(_core.algorithms()),
-        "openmp": "yes" if _core.has_openmp() else "no: built without OpenMP, serial",
+        "openmp": _core.openmp() or "no: built without OpenMP, serial",
         "threads": _core.threads(),
         "threads why": _thread_reason,
         "cache limit": f"{_core.cache_limit() / 2**20:.0f} MB",

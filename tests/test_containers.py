@@ -416,3 +416,18 @@ def test_a_layer_has_one_place():
     shared = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"one place.*Linear\(in_features=2, out_features=2, bias=True\) at 0 and 1.0"):
         nn.Sequential(shared, nn.Sequential(shared))
+
+
+def test_branches_of_other_shapes_are_refused():
+    class Short(nn.Layer):
+        def forward(self, x):
+            return x
+
+        def backward(self, dy, *, input_gradient=True):
+            return dy[:1].copy()
+
+    x = np.ones((40, 10, 8, 8), np.float32)
+    for network in nn.Residual(nn.Identity(), Short()), nn.Concat(nn.Identity(), Short()):
+        y = network(x)
+        with pytest.raises(ValueError, match="one shape"):
+            network.backward(np.ones_like(y))

@@ -528,3 +528,56 @@ print(call()[0, 0])
     assert lines[0].startswith("MemoryError: no memory for the workspace") and lines[1] == "True"
     counts = np.array([1, 2, 2, 1])
     assert lines[2:] == str((np.outer(counts, counts) * 600.0).astype(np.float32)).splitlines()
+
+
+class Lying(list):
+    """A sequence whose len and items disagree."""
+
+    def __init__(self, length, items):
+        super().__init__([1] * length)
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def test_sequences_whose_len_and_items_disagree():
+    # what the engine gets has the length that it reads
+    x, w = np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2))
+    for name in "stride", "dilation", "padding":
+        for lying in Lying(2, []), Lying(1, [1] * 40), Lying(2, [1] * 3):
+            for call in (
+                lambda option: fc.conv2d(x, w, **option),
+                lambda option: fc.conv_transpose2d(x, w, **option),
+                lambda option: fc.unfold(x, 2, **option),
+                lambda option: fc.max_pool2d(x, 2, **option),
+            ):
+                with pytest.raises(ValueError, match=f"{name}: expected"):
+                    call({name: lying})
+    for lying in Lying(2, []), Lying(2, [1] * 3):
+        with pytest.raises(ValueError, match="output_size: expected"):
+            fc.adaptive_avg_pool2d(x, lying)
+
+    class Shrinking:
+        def __index__(self):
+            del steps[-1:]
+            return 1
+
+    steps = [Shrinking(), 1]
+    assert fc.conv2d(x, w, stride=steps).shape == (1, 1, 3, 3)
+
+
+def test_deeply_nested_lists_are_refused():
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="padding: expected"):
+        fc.conv2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), padding=deep)
+    with pytest.raises(TypeError, match="dtype: expected"):
+        fc.explain("conv2d", (1, 1, 4, 4), (1, 1, 2, 2), dtype=deep)
+
+
+def test_snapshot_of_a_packed_weight_stays():
+    weight = fc.PackedWeight(np.ones((4, 4, 3, 3), np.float32))
+    with pytest.raises(AttributeError):
+        weight.array = np.zeros((64, 4, 3, 3), np.float32)

@@ -359,3 +359,25 @@ def test_loss_backward_before_forward():
 def test_bad_targets(prediction, target, error, message):
     with pytest.raises(error, match=message):
         nn.CrossEntropyLoss().forward(prediction, target)
+
+
+def test_weight_is_read_as_it_is_now():
+    # whatever was put there: the engine reads float64, one for each class
+    scores, target = np.array([[1.0, 2.0, 3.0]], np.float32), np.array([1])
+    loss = nn.CrossEntropyLoss(weight=[1.0, 1.0, 1.0], reduction="sum")
+    for weight in np.array([0.25, 0.5, 0.25], np.float32), [0.25, 0.5, 0.25], np.array([0.25, 0, 0.5, 0, 0.25])[::2]:
+        loss.weight = weight
+        wanted = weight[1] * (np.log(np.exp(scores[0]).sum()) - scores[0, 1])
+        assert loss(scores, target) == pytest.approx(wanted, rel=1e-6)
+    loss.weight = np.ones((3, 1))
+    with pytest.raises(ValueError, match="weight must have the shape"):
+        loss(scores, target)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_large_scores_lose_nothing(smoothing):
+    # log(sum) + largest - score would: 1e17 swallows the logarithm
+    scores = np.full((1, 3), 1e17)
+    for dtype, target in itertools.product((np.float32, np.float64), (np.array([1]), np.array([[0.5, 0.25, 0.25]]))):
+        loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        assert loss(scores.astype(dtype), target) == pytest.approx(np.log(3), rel=1e-6)

@@ -344,3 +344,14 @@ def test_network_trains_as_in_pytorch(name, options, torch):
         optimizer.step(network)
     for key, parameter in twin.named_parameters():
         np.testing.assert_allclose(network.params[key], parameter.detach().numpy(), rtol=1e-6, atol=1e-8)
+
+
+def test_loaded_count_that_leaves_no_step_is_refused():
+    network = nn.Sequential(nn.Linear(2, 1))
+    optimizer = nn.Adam()
+    network.backward(network(np.ones((1, 2), np.float32)))
+    optimizer.step(network)
+    state = optimizer.state_dict(network)
+    state["0.bias.step"] = 2**63 - 1
+    with pytest.raises(ValueError, match="'0.bias.step' must be at most"):
+        optimizer.load_state_dict(network, state)

@@ -441,3 +441,13 @@ def test_error_of_auto(isa, problem, which):
     a, exact, error = exact_and_chain(problem, which)
     for layout in LAYOUTS:
         assert np.abs(run(fast, problem, which, a, layout) - exact).max() <= 3 * error, layout
+
+
+@pytest.mark.parametrize(
+    ("shapes", "stride"), [(((1, 2, 2), (2, 2, 1000)), 1000), (((1, 1, 2, 2), (1, 1, 20, 20)), 20)], ids=["1d", "2d"]
+)
+def test_many_phases_are_counted(shapes, stride):
+    # a phase takes a microsecond or two, however small it is
+    found = fc.explain(f"conv_transpose{len(shapes[0]) - 2}d", *shapes, stride=stride)
+    costs = {candidate.algorithm: candidate.cost for candidate in found.candidates}
+    assert found.algorithm == "col2im" and costs["im2col"] > 100 * costs["col2im"]

@@ -18,7 +18,7 @@ from cases import EVERY_LAYER, LAYOUTS, PASSES, Convolution, fast, run
 import fastconv as fc
 from fastconv import _core, grad, runtime
 
-needs_openmp = pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
+needs_openmp = pytest.mark.skipif(not _core.openmp(), reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="there is no affinity here")
 
@@ -276,7 +276,7 @@ def child():
 
 print(fc.get_num_threads(), is_true_in_a_child(child), digest() == wanted, fc.get_num_threads())
 """
-    count = count if _core.has_openmp() else 1
+    count = count if _core.openmp() else 1
     assert python(script).stdout.split() == [str(count), "True", "True", str(count)]
 
 

@@ -100,6 +100,10 @@ def no_sizes(argument):
 LARGE_OUTPUT = r"stride: expected an output of at most 2\*\*56 elements a plane, got [0-9]*"
 
 
+def lengths(pairs):
+    return "sequences of " + ", ".join(str(len(pair)) for pair in pairs)
+
+
 def no_strings_or_pairs(argument, n):
     return wrong_type(argument, "an integer", ["same", "valid", Part(((1, 1),) * n, ())])
 
@@ -158,7 +162,7 @@ def paddings(name, a):
     pairs = [((1, 1),) * (n + 1), ((1,),) * n, ((1, 2, 3),) * n, ((),) * n, np.ones((n, 3), int)]
     items = [((1, 1.5), 1.5), ((True, 1), True), (("1", "1"), "1"), ((None, 1), None), (((1, 2), 1), ())]
     rows += [
-        *wrong_value("padding", rf"{n} pairs \(before, after\)", [Part(value, value) for value in pairs], got=repr),
+        *wrong_value("padding", rf"{n} pairs \(before, after\)", [Part(value, value) for value in pairs], got=lengths),
         *wrong_type("padding", "an integer", [Part((pair,) * n, item) for pair, item in items]),
         *wrong_type("padding", "an integer", [Part([1] * (n - 1) + [(1, 2)], ())][: n > 1]),
         *wrong_type("padding", "an integer", [Part(("same",) * n, "same")]),

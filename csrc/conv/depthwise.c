@@ -161,7 +161,7 @@ static void list_taps(const fc_plan *plan, const fc_plane *plane, tap_sum *sums,
                     offsets[sums[i].taps++] = part * plane->phase_cells + cell;
                 }
         if (plan->pass == FC_INPUT_GRADIENT)
-            fc_phase_taps(p, &phase, places);
+            fc_class_taps(p, phase.first_tap, phase.tap_step, places);
         sums[i].offsets = offsets;
         sums[i].places = places;
         room += 2 * sums[i].taps;
@@ -505,7 +505,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double rate = fc_multiply_adds_per_ns(isa, problem->dtype) * (pass == FC_WEIGHT_GRADIENT ? 0.2 : 0.35);
     const double planes = (double)problem->batch * (double)(problem->in_channels + problem->out_channels);
     const double cells = planes * (double)(fc_volume(problem->in_size) + fc_volume(problem->out_size)) / 2;
-    return 500 + fc_multiply_adds(problem) / rate + planes * 30 + cells * 0.1;
+    const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
+    return 500 + fc_multiply_adds(problem) / rate + planes * 30 + cells * 0.1 + phases;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};

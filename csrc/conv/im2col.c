@@ -32,39 +32,21 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
     const double slow = pass == FC_WEIGHT_GRADIENT || problem->stride[2] > 1 ? 0.3 : 0.15;
     const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups : 0;
-    return 500 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste + packed * slow + weight;
+    const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
+    return 500 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste + packed * slow + weight + phases;
 }
 
-/* ---- the weight as B: panels of lanes over channels, [tap, channel][lane] ---- */
+/* ---- the weight transposed, as A ---- */
+
+enum { ROW_BLOCKS = 8 };
 
 typedef struct {
-    const fc_conv *problem;
-    const fc_kernels *kernels;
+    const fc_plan *plan;
     const int64_t *taps;
-    int64_t tap_count, first_tap_in_phase;
+    int64_t tap_count;
     const char *weight;
     char *packed;
-    int input_gradient;
 } weight_job;
-
-static void pack_panel_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const weight_job *job = context;
-    const fc_conv *p = job->problem;
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), taps = fc_taps(p);
-    const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
-    const int64_t columns = job->input_gradient ? ins : outs, depth = job->input_gradient ? outs : ins;
-    const int64_t panels = fc_panel_count(job->kernels, columns), group = task / panels;
-    const int64_t first = fc_panel_first(job->kernels, columns, task % panels);
-    const int64_t last = fc_panel_first(job->kernels, columns, task % panels + 1);
-    const int64_t width = fc_round_up(columns, job->kernels->lanes) * depth * job->tap_count;
-    job->kernels->pack_weight_lanes(job->weight + group * outs * ins * taps * element,
-                                    job->input_gradient ? taps : ins * taps, depth, job->input_gradient ? ins * taps : taps,
-                                    job->taps, job->tap_count, first, last,
-                                    job->packed + (group * width + first * depth * job->tap_count) * element,
-                                    fc_round_up(last - first, job->kernels->lanes));
-}
 
 /* Elements from a row of the transposed weight to the next: a line more than it holds, for rows a power of two apart would
  * fall on the same lines of the cache (512 channels: 4.5 ms to pack, against 0.5). */
@@ -76,38 +58,24 @@ static int64_t weight_row_pitch(const fc_conv *problem, int64_t tap_count)
 static void pack_rows_task(void *context, int64_t task, int thread)
 {
     (void)thread;
-    enum { BLOCKS = 8 };
     const weight_job *job = context;
-    const fc_conv *p = job->problem;
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), group = task / BLOCKS, block = task % BLOCKS;
+    const fc_conv *p = &job->plan->problem;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), group = task / ROW_BLOCKS, block = task % ROW_BLOCKS;
     const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
-    job->kernels->pack_weight_rows(job->weight + group * outs * ins * fc_taps(p) * element, outs, ins, fc_taps(p), job->taps,
-                                   job->tap_count, ins * block / BLOCKS, ins * (block + 1) / BLOCKS,
-                                   job->packed + group * ins * weight_row_pitch(p, job->tap_count) * element,
-                                   weight_row_pitch(p, job->tap_count));
+    job->plan->isa->kernels[p->dtype]->pack_weight_rows(
+        job->weight + group * outs * ins * fc_taps(p) * element, outs, ins, fc_taps(p), job->taps, job->tap_count,
+        ins * block / ROW_BLOCKS, ins * (block + 1) / ROW_BLOCKS,
+        job->packed + group * ins * weight_row_pitch(p, job->tap_count) * element, weight_row_pitch(p, job->tap_count));
 }
 
 static void pack_weight(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed,
                         int threads)
 {
-    const fc_conv *p = &plan->problem;
-    weight_job job = {.problem = p, .kernels = plan->isa->kernels[p->dtype], .taps = taps, .tap_count = tap_count,
-                      .weight = weight, .packed = packed, .input_gradient = plan->pass == FC_INPUT_GRADIENT};
-    if (p->layout == FC_CHANNELS_FIRST) {
-        fc_parallel_for(p->groups * 8, threads, pack_rows_task, &job);
-        return;
-    }
-    const int64_t columns = (job.input_gradient ? p->in_channels : p->out_channels) / p->groups;
-    fc_parallel_for(p->groups * fc_panel_count(job.kernels, columns), threads, pack_panel_task, &job);
-}
-
-/* Elements of one group's weight in panels, for so many taps. */
-static int64_t panels_elements(const fc_plan *plan, int64_t tap_count)
-{
-    const fc_conv *p = &plan->problem;
-    const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
-    const int64_t lanes = plan->isa->kernels[p->dtype]->lanes;
-    return (plan->pass == FC_INPUT_GRADIENT ? fc_round_up(ins, lanes) * outs : fc_round_up(outs, lanes) * ins) * tap_count;
+    weight_job job = {plan, taps, tap_count, weight, packed};
+    if (plan->problem.layout == FC_CHANNELS_LAST)
+        fc_pack_panels(plan, weight, taps, tap_count, packed, threads);
+    else
+        fc_parallel_for(plan->problem.groups * ROW_BLOCKS, threads, pack_rows_task, &job);
 }
 
 /* ---- the packed weight: a list of offsets, one of taps, and the weight class by class ----
@@ -137,21 +105,15 @@ static tap_classes classes_of(const fc_plan *plan)
 static int64_t class_elements(const fc_plan *plan, int64_t tap_count)
 {
     const fc_conv *p = &plan->problem;
-    return p->groups * (p->layout == FC_CHANNELS_LAST ? panels_elements(plan, tap_count)
+    return p->groups * (p->layout == FC_CHANNELS_LAST ? fc_panels_elements(plan, tap_count)
                                                       : p->in_channels / p->groups * weight_row_pitch(p, tap_count));
 }
 
-/* The flat kernel indices of a class's taps, in order; returns how many they are. */
-static int64_t class_taps(const fc_conv *problem, const tap_classes *classes, int64_t index, int64_t *taps)
+/* The first tap of a class. */
+static void first_of(const tap_classes *classes, int64_t index, int64_t first[3])
 {
-    const int64_t *count = classes->count, *kernel = problem->kernel;
-    const int64_t first[3] = {index / (count[1] * count[2]), index / count[2] % count[1], index % count[2]};
-    int64_t found = 0;
-    for (int64_t z = first[0]; z < kernel[0]; z += classes->step[0])
-        for (int64_t y = first[1]; y < kernel[1]; y += classes->step[1])
-            for (int64_t x = first[2]; x < kernel[2]; x += classes->step[2])
-                taps[found++] = (z * kernel[1] + y) * kernel[2] + x;
-    return found;
+    for (int d = 2; d >= 0; index /= classes->count[d--])
+        first[d] = index % classes->count[d];
 }
 
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */
@@ -170,14 +132,13 @@ static size_t packed(const fc_plan *plan)
     const fc_conv *p = &plan->problem;
     const tap_classes classes = classes_of(plan);
     int64_t elements = 0, first[3];
-    for (first[0] = 0; first[0] < classes.count[0]; first[0]++)
-        for (first[1] = 0; first[1] < classes.count[1]; first[1]++)
-            for (first[2] = 0; first[2] < classes.count[2]; first[2]++) {
-                int64_t taps = 1;
-                for (int d = 0; d < 3; d++)
-                    taps *= fc_divide_up(p->kernel[d] - first[d], classes.step[d]);
-                elements += class_elements(plan, taps);
-            }
+    for (int64_t i = 0; i < fc_volume(classes.count); i++) {
+        int64_t taps = 1;
+        first_of(&classes, i, first);
+        for (int d = 0; d < 3; d++)
+            taps *= fc_divide_up(p->kernel[d] - first[d], classes.step[d]);
+        elements += class_elements(plan, taps);
+    }
     return classes.offsets_bytes + classes.taps_bytes + (size_t)elements * fc_element_bytes(p->dtype);
 }
 
@@ -188,7 +149,9 @@ static void pack(const fc_plan *plan, const void *weight, void *packed, int thre
     int64_t *offsets = packed, *taps = (int64_t *)((char *)packed + classes.offsets_bytes);
     int64_t offset = (int64_t)(classes.offsets_bytes + classes.taps_bytes);
     for (int64_t i = 0; i < fc_volume(classes.count); i++) {
-        const int64_t count = class_taps(p, &classes, i, taps);
+        int64_t first[3];
+        first_of(&classes, i, first);
+        const int64_t count = fc_class_taps(p, first, classes.step, taps);
         pack_weight(plan, weight, taps, count, (char *)packed + offset, threads);
         offsets[i] = offset;
         offset += class_elements(plan, count) * (int64_t)fc_element_bytes(p->dtype);
@@ -231,7 +194,7 @@ static fc_gemm forward_gemm(const fc_plan *plan, const fc_operands *operands)
         gemm.columns = outs;
         gemm.a = input;
         gemm.b = (fc_matrix){.source = FC_PANELS, .data = packed_class(plan, operands, (int64_t[3]){0, 0, 0}),
-                             .group = panels_elements(plan, taps)};
+                             .group = fc_panels_elements(plan, taps)};
         gemm.c_row = p->out_channels;
         gemm.c_group = outs;
     }
@@ -272,7 +235,7 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
         gemm.rows = pixels;
         gemm.columns = ins;
         gemm.a = grad_output;
-        gemm.b = (fc_matrix){.source = FC_PANELS, .data = weight, .group = panels_elements(plan, taps)};
+        gemm.b = (fc_matrix){.source = FC_PANELS, .data = weight, .group = fc_panels_elements(plan, taps)};
         gemm.c_row = p->in_channels;
     }
     return gemm;
@@ -306,7 +269,8 @@ static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands)
     fc_gemm gemm = {.isa = plan->isa, .dtype = p->dtype, .layout = p->layout, .images = 1, .groups = p->groups,
                     .segments = p->batch, .rows = outs, .columns = ins * taps, .depth = fc_volume(p->out_size),
                     .c = operands->weight, .c_row = ins * taps, .c_group = outs * ins * taps,
-                    .c_slice = p->out_channels * ins * taps};
+                    .c_slice = p->out_channels * ins * taps,
+                    .reordered_taps = p->layout == FC_CHANNELS_LAST ? taps : 0};
     gemm.a = (fc_matrix){.data = operands->output, .row = out[1], .depth = out[4], .group = outs * out[1], .segment = out[0]};
     gemm.b = (fc_matrix){.source = FC_WINDOW_GRADIENT, .data = operands->input, .group = ins * in[1], .segment = in[0],
                          .window = fc_forward_window(p)};
@@ -314,54 +278,12 @@ static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands)
     return gemm;
 }
 
-typedef struct {
-    const fc_plan *plan;
-    const fc_gemm *gemm;
-    char *weight;
-} reduce_job;
-
-static void reduce_task(void *context, int64_t channel, int thread)
-{
-    (void)thread;
-    const reduce_job *job = context;
-    const fc_conv *p = &job->plan->problem;
-    const int64_t offset = channel * job->gemm->columns * (int64_t)fc_element_bytes(p->dtype);
-    job->gemm->isa->kernels[p->dtype]->reduce(job->gemm->slices, job->gemm->c_slice, (const char *)job->gemm->c + offset,
-                                              p->in_channels / p->groups, fc_taps(p), p->layout == FC_CHANNELS_LAST,
-                                              job->weight + offset);
-}
-
-/* Slices, and the order [tap, channel] of channels last, are made good at the end. */
-static size_t parts_bytes(const fc_plan *plan, const fc_gemm *gemm)
-{
-    if (gemm->slices == 1 && (plan->problem.layout == FC_CHANNELS_FIRST || fc_taps(&plan->problem) == 1))
-        return 0;
-    return (size_t)fc_round_up(gemm->slices * gemm->c_slice * (int64_t)fc_element_bytes(gemm->dtype), 128);
-}
-
-static void weight_gradient(const fc_plan *plan, const fc_operands *operands, char *workspace, int threads)
-{
-    fc_gemm gemm = weight_gemm(plan, operands);
-    const size_t parts = parts_bytes(plan, &gemm);
-    if (parts)
-        gemm.c = workspace;
-    fc_gemm_run(&gemm, workspace + parts, threads);
-    if (parts) {
-        reduce_job job = {plan, &gemm, operands->weight};
-        fc_parallel_for(plan->problem.out_channels, threads, reduce_task, &job);
-    }
-}
-
 static size_t workspace(const fc_plan *plan, int threads)
 {
     const fc_operands nothing = {0};
-    if (plan->pass == FC_FORWARD) {
-        const fc_gemm gemm = forward_gemm(plan, &nothing);
+    if (plan->pass != FC_INPUT_GRADIENT) {
+        const fc_gemm gemm = plan->pass == FC_FORWARD ? forward_gemm(plan, &nothing) : weight_gemm(plan, &nothing);
         return fc_gemm_workspace(&gemm, threads);
-    }
-    if (plan->pass == FC_WEIGHT_GRADIENT) {
-        const fc_gemm gemm = weight_gemm(plan, &nothing);
-        return parts_bytes(plan, &gemm) + fc_gemm_workspace(&gemm, threads);
     }
     size_t most = 0;
     for (int64_t i = 0; i < fc_phase_count(&plan->problem); i++) {
@@ -379,12 +301,10 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
 {
     if (plan->pass == FC_INPUT_GRADIENT) {
         input_gradient(plan, operands, workspace, threads);
-    } else if (plan->pass == FC_WEIGHT_GRADIENT) {
-        weight_gradient(plan, operands, workspace, threads);
-    } else {
-        const fc_gemm gemm = forward_gemm(plan, operands);
-        fc_gemm_run(&gemm, workspace, threads);
+        return;
     }
+    const fc_gemm gemm = plan->pass == FC_FORWARD ? forward_gemm(plan, operands) : weight_gemm(plan, operands);
+    fc_gemm_run(&gemm, workspace, threads);
 }
 
 const fc_algo fc_algo_im2col = {.name = "im2col", .supports = supports, .cost = cost, .packed = packed, .pack = pack,

@@ -40,47 +40,18 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
            packed * (pass == FC_WEIGHT_GRADIENT ? 0.25 : 0.1) + weight;
 }
 
-static int64_t panels_elements(const fc_plan *plan)
-{
-    const fc_conv *p = &plan->problem;
-    return fc_round_up(p->out_channels / p->groups, plan->isa->kernels[p->dtype]->lanes) * (p->in_channels / p->groups);
-}
-
 static size_t packed(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
     if (plan->pass != FC_FORWARD || p->layout == FC_CHANNELS_FIRST)
         return 0;
-    return (size_t)(p->groups * panels_elements(plan)) * fc_element_bytes(p->dtype);
-}
-
-typedef struct {
-    const fc_plan *plan;
-    const char *weight;
-    char *packed;
-} pack_job;
-
-static void pack_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const pack_job *job = context;
-    const fc_conv *p = &job->plan->problem;
-    const fc_kernels *kernels = job->plan->isa->kernels[p->dtype];
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), outs = p->out_channels / p->groups;
-    const int64_t ins = p->in_channels / p->groups, panels = fc_panel_count(kernels, outs), group = task / panels;
-    const int64_t first = fc_panel_first(kernels, outs, task % panels), last = fc_panel_first(kernels, outs, task % panels + 1);
-    const int64_t tap = 0;
-    kernels->pack_weight_lanes(job->weight + group * outs * ins * element, ins, ins, 1, &tap, 1, first, last,
-                               job->packed + (group * panels_elements(job->plan) + first * ins) * element,
-                               fc_round_up(last - first, kernels->lanes));
+    return (size_t)(p->groups * fc_panels_elements(plan, 1)) * fc_element_bytes(p->dtype);
 }
 
 static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
 {
-    const fc_conv *p = &plan->problem;
-    pack_job job = {plan, weight, packed};
-    const int64_t panels = fc_panel_count(plan->isa->kernels[p->dtype], p->out_channels / p->groups);
-    fc_parallel_for(p->groups * panels, threads, pack_task, &job);
+    const int64_t tap = 0;
+    fc_pack_panels(plan, weight, &tap, 1, packed, threads);
 }
 
 static fc_gemm make_gemm(const fc_plan *plan, const fc_operands *operands)
@@ -154,7 +125,7 @@ static fc_gemm make_gemm(const fc_plan *plan, const fc_operands *operands)
         if (forward) {
             gemm.b.source = FC_PANELS;
             gemm.b.data = operands->packed;
-            gemm.b.group = panels_elements(plan);
+            gemm.b.group = fc_panels_elements(plan, 1);
         } else {
             gemm.b.depth = ins;
             gemm.b.window = fc_matrix_window(outs, ins, ins);
@@ -163,27 +134,17 @@ static fc_gemm make_gemm(const fc_plan *plan, const fc_operands *operands)
     return gemm;
 }
 
-static size_t parts_bytes(const fc_gemm *gemm)
-{
-    return gemm->slices == 1 ? 0 : (size_t)fc_round_up(gemm->slices * gemm->c_slice * (int64_t)fc_element_bytes(gemm->dtype), 128);
-}
-
 static size_t workspace(const fc_plan *plan, int threads)
 {
     const fc_operands nothing = {0};
     const fc_gemm gemm = make_gemm(plan, &nothing);
-    return parts_bytes(&gemm) + fc_gemm_workspace(&gemm, threads);
+    return fc_gemm_workspace(&gemm, threads);
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
-    fc_gemm gemm = make_gemm(plan, operands);
-    const size_t parts = parts_bytes(&gemm);
-    if (parts)
-        gemm.c = workspace;
-    fc_gemm_run(&gemm, (char *)workspace + parts, threads);
-    if (parts)
-        gemm.isa->kernels[gemm.dtype]->reduce(gemm.slices, gemm.c_slice, workspace, gemm.c_slice, 1, 0, operands->weight);
+    const fc_gemm gemm = make_gemm(plan, operands);
+    fc_gemm_run(&gemm, workspace, threads);
 }
 
 const fc_algo fc_algo_pointwise = {.name = "pointwise", .supports = supports, .cost = cost, .packed = packed, .pack = pack,

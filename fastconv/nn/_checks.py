@@ -53,7 +53,7 @@ def real(value: Any, name: str, minimum: float = -math.inf) -> float:
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
     try:
         number = float(value)
-    except TypeError:
+    except (TypeError, ValueError):  # the second: an array of a str
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})") from None
     except OverflowError:  # of an int; a float that is too large is infinite
         raise ValueError(f"{name} must be a finite number, got {_validate.shown(value)}") from None

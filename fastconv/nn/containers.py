@@ -345,6 +345,10 @@ def add(arrays: Sequence[Any], activation: str | None = None) -> Array:
         raise TypeError(f"branches must hold float16, float32 or float64 to be added, got {dtype}")
     compute = np.dtype(np.float32) if dtype == np.float16 else dtype
     parts = [contiguous(_checks.cast(array, compute)) for array in arrays]
+    for part in parts:
+        if part.shape != parts[0].shape:
+            shapes = f"{parts[0].shape} and {part.shape}"
+            raise ValueError(f"branches must give arrays of one shape to be added, got {shapes}")
     total = empty(parts[0].shape, compute)
     _core.sum_arrays(parts, total, activation)
     return _checks.cast(total, dtype)

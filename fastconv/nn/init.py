@@ -60,6 +60,8 @@ def uniform(shape: Any, *, a: float = 0.0, b: float = 1.0, rng: Any = None, dtyp
     a = _checks.real(a, "a")
     b = _checks.real(b, "b", a)
     rng = _checks.generator(rng)
+    if not math.isfinite(b - a):
+        raise ValueError(f"b - a must be a finite number, got {b - a} of a {a} and b {b}")
     return _drawn(lambda count: rng.uniform(a, b, count), shape, dtype)
 
 
@@ -198,7 +200,7 @@ def _xavier_std(shape: Any, gain: float) -> float:
 
 def _kaiming_std(shape: Any, a: float, mode: str, nonlinearity: str) -> float:
     fan_in, fan_out = _fans(shape)
-    if mode not in ("fan_in", "fan_out"):
+    if not isinstance(mode, str) or mode not in ("fan_in", "fan_out"):
         raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return _gain(nonlinearity, _checks.real(a, "a")) / math.sqrt(fan_in if mode == "fan_in" else fan_out)
 
@@ -218,9 +220,9 @@ def _gain(nonlinearity: str, slope: float) -> float:
         "sigmoid": 1.0,
         "tanh": 5 / 3,
         "relu": math.sqrt(2),
-        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+        "leaky_relu": math.sqrt(2 / (1 + slope * slope)),
         "selu": 3 / 4,
     }
-    if nonlinearity not in gains:
+    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
         raise ValueError(f"nonlinearity must be one of {', '.join(gains)}, got {nonlinearity!r}")
     return gains[nonlinearity]

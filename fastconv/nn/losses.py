@@ -135,9 +135,7 @@ class CrossEntropyLoss(Loss):
         super().__init__(reduction)
         self.weight: Array | None = None
         if weight is not None:
-            self.weight = np.array(_checks.floats(weight, "weight", np.dtype(np.float64)), order="C")
-            if self.weight.ndim != 1 or not len(self.weight):
-                raise ValueError(f"weight must have the shape (classes,), got {self.weight.shape}")
+            self.weight = self._class_weight(weight).copy()
         self.ignore_index = _checks.integer(ignore_index, "ignore_index", minimum=-(2**63))
         self.label_smoothing = _checks.real(label_smoothing, "label_smoothing", 0)
         if self.label_smoothing > 1:
@@ -150,8 +148,9 @@ class CrossEntropyLoss(Loss):
             raise ValueError(f"prediction must be [N, classes, ...], none of them 0, got the shape {scores.shape}")
         shape = scores.shape
         outer, classes = (1, shape[0]) if scores.ndim == 1 else shape[:2]
-        if self.weight is not None and len(self.weight) != classes:
-            raise ValueError(f"weight must have one element for each of {classes} classes, got {len(self.weight)}")
+        class_weight = None if self.weight is None else self._class_weight(self.weight)
+        if class_weight is not None and len(class_weight) != classes:
+            raise ValueError(f"weight must have one element for each of {classes} classes, got {len(class_weight)}")
         matrices = scores.reshape(outer, classes, -1)
         target = _checks.array(target, "target")
         wanted: Array
@@ -160,7 +159,7 @@ class CrossEntropyLoss(Loss):
             counted = outer * matrices.shape[2]
             weight = float(counted)
         else:
-            wanted, weight, counted = self._classes(target, shape, classes)
+            wanted, weight, counted = self._classes(target, shape, classes, class_weight)
             wanted = wanted.reshape(outer, -1)
         mean = self.reduction == "mean"
         scale = 1 / weight if mean and weight else 1.0
@@ -168,7 +167,7 @@ class CrossEntropyLoss(Loss):
         total, right = _core.cross_entropy(
             matrices,
             wanted,
-            self.weight,
+            class_weight,
             gradient.reshape(matrices.shape),
             self.label_smoothing,
             self.ignore_index,
@@ -194,7 +193,17 @@ class CrossEntropyLoss(Loss):
             )
         return contiguous(_checks.floats(target, "target", dtype))
 
-    def _classes(self, target: Array, shape: tuple[int, ...], classes: int) -> tuple[Array, float, int]:
+    @staticmethod
+    def _class_weight(value: Any) -> Array:
+        """The weight of each class as the engine reads it, whatever was put there."""
+        weight = contiguous(_checks.floats(value, "weight", np.dtype(np.float64)))
+        if weight.ndim != 1 or not len(weight):
+            raise ValueError(f"weight must have the shape (classes,), got {weight.shape}")
+        return weight
+
+    def _classes(
+        self, target: Array, shape: tuple[int, ...], classes: int, class_weight: Array | None
+    ) -> tuple[Array, float, int]:
         """The targets as the engine reads them, the sum of their weights, and how many are not ignored."""
         expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
         if target.shape != expected:
@@ -205,7 +214,7 @@ class CrossEntropyLoss(Loss):
         if target.dtype.kind not in "iu":
             raise TypeError(f"target must hold ints, the indices of the classes, got {target.dtype}")
         labels = contiguous(target.astype(np.int64, copy=False))
-        weight, counted, wrong = _core.sum_targets(labels, classes, self.ignore_index, self.weight)
+        weight, counted, wrong = _core.sum_targets(labels, classes, self.ignore_index, class_weight)
         if target.dtype == np.uint64 and wrong < 0 and labels.min() < 0:  # 2**64 - 100 is not -100
             wrong = int(labels.argmin())
         if wrong >= 0:
@@ -216,7 +225,7 @@ class CrossEntropyLoss(Loss):
         return labels, weight, counted
 
     def _arguments(self) -> str:
-        options = [] if self.weight is None else [f"weight={self.weight.tolist()}"]
+        options = [] if self.weight is None else [f"weight={self._class_weight(self.weight).tolist()}"]
         options += [f"ignore_index={self.ignore_index}"] if self.ignore_index != -100 else []
         options += [super()._arguments()] if self.reduction != "mean" else []
         options += [f"label_smoothing={self.label_smoothing}"] if self.label_smoothing else []

@@ -19,7 +19,10 @@ from . import _checks
 from ._checks import Array
 from .interrupt import uninterrupted
 from .layers import Layer
+from .layers.base import contiguous
 from .state import named_after, read_state, write_state
+
+_MOST_STEPS = 2**62  # which a training will not reach, and from which it can go on
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
 
@@ -382,7 +385,10 @@ def _slot(value: Any, key: str, slot: str, param: Array) -> Any:
     """A loaded value as the steps take it: a copy of the parameter's kind, or a count."""
     array = _checks.array(value, repr(key))
     if slot == "step":
-        return _checks.integer(array.item() if array.shape == () else value, repr(key))
+        count = _checks.integer(array.item() if array.shape == () else value, repr(key))
+        if count > _MOST_STEPS:
+            raise ValueError(f"{key!r} must be at most {_MOST_STEPS}, got {count}")
+        return count
     if array.dtype.kind == "c":
         raise TypeError(f"{key!r} must hold real numbers, got {array.dtype}")
     _checks.same_shape(array, param.shape, repr(key))
@@ -395,13 +401,13 @@ def _matching_gradient(name: str, param: Array, gradient: Array | None) -> Array
         raise ValueError(f"{name!r} must be a float32 or float64 array to be updated, got {_kind(param)}")
     if not param.flags.writeable:
         raise ValueError(f"{name!r} must be writeable to be updated in place; a frozen network's is not: unfreeze() it")
-    if not (param.flags.c_contiguous and param.dtype.isnative):
-        raise ValueError(f"{name!r} must be C-contiguous and native to be updated in place, it is not")
+    if not (param.flags.carray and param.dtype.isnative):
+        raise ValueError(f"{name!r} must be C-contiguous, aligned and native to be updated in place, it is not")
     if gradient is None:
         raise ValueError(f"{name!r} has no gradient: call backward before step")
     if gradient.shape != param.shape:
         raise ValueError(f"the gradient of {name!r} must have the shape {param.shape}, got {gradient.shape}")
-    return np.asarray(_checks.cast(gradient, param.dtype), order="C")
+    return contiguous(_checks.cast(gradient, param.dtype))
 
 
 def _kind(value: Any) -> str:

@@ -86,7 +86,7 @@ class GroupedConvolution(Convolution):
         for name, channels in ("in_channels", self.in_channels), ("out_channels", self.out_channels):
             if channels % self.groups:
                 raise ValueError(f"groups must divide {name}, {channels}, got {self.groups}")
-        if padding_mode != "zeros":
+        if not isinstance(padding_mode, str) or padding_mode != "zeros":
             raise ValueError(f"padding_mode must be 'zeros', the only one there is, got {padding_mode!r}")
 
     def _groups_argument(self) -> str:
