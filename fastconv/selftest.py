@@ -26,7 +26,7 @@ from fastconv import grad, reference, runtime
 
 DTYPES = ("float16", "float32", "float64")
 LAYOUTS = ("channels_first", "channels_last")
-PROBLEMS = 64  # of each function: about a minute on two cores in all
+PROBLEMS = 96  # of each function: about a minute on two cores in all
 
 _EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)  # sizes around the vectors of all instruction sets
 _MOST_SHOWN = 20  # failing combinations of algorithm, instruction set, dtype and layout that are written out
