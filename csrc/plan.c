@@ -143,11 +143,13 @@ static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands,
 }
 
 /* A phase of an input gradient multiplies the weight with zeros beyond the border, where the sum has no term at all: a
- * weight that is not finite is left to col2im, which multiplies none, or to direct where there is no memory for that.  It shows
- * in every sum that it enters, so the smaller of weight and result tells. */
+ * weight that is not finite is left to col2im, which multiplies none, or to direct, which does not either, where there is no
+ * memory for that.  It shows in every sum that it enters, so the smaller of weight and result tells. */
 static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, int threads)
 {
     const fc_conv *p = &plan->problem;
+    if (plan->algorithm == &fc_algo_col2im || plan->algorithm == &fc_algo_direct)
+        return run_algorithm(plan, operands, threads);
     const int64_t weights = p->out_channels * (p->in_channels / p->groups) * fc_taps(p);
     const int64_t results = p->batch * p->in_channels * fc_volume(p->in_size);
     if (weights > results) {

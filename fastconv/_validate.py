@@ -16,7 +16,7 @@ from . import _core
 
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 _FLOATS = {dtype.itemsize: dtype for dtype in (FLOAT16, FLOAT32, FLOAT64)}
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 _LARGEST_OPTION = 2**31 - 1  # as of PyTorch's pools; the engine adds and multiplies options without a look
 _LARGEST_PLANE = 2**56  # of a padded input, whose bytes the engine counts in vectors
 _RECYCLED_BYTES = 1 << 20  # as in csrc/memory.c
@@ -163,7 +163,7 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def integer(value: Any, name: str, least: int, most: int = _LARGEST) -> int:
+def integer(value: Any, name: str, least: int, most: int = LARGEST) -> int:
     """An integer from ``least`` to ``most``."""
     if type(value) is not int:
         if isinstance(value, (bool, np.bool_)):
@@ -400,7 +400,7 @@ def adaptive_out_size(value: Any, size: Sizes) -> Sizes:
     if math.prod(result) > _LARGEST_PLANE:
         raise ValueError(f"output_size: expected at most 2**56 elements a plane, got {math.prod(result)}")
     for i, o in zip(size, result, strict=True):
-        if i * (o + 1) > _LARGEST:
+        if i * (o + 1) > LARGEST:
             raise ValueError(
                 f"output_size: expected a product with the input's size that fits 63 bits, got {i} and {o}"
             )
@@ -447,5 +447,5 @@ def check_size(shape: Sizes, name: str) -> None:
     size = math.prod(shape, start=8)
     if size == 0:  # NumPy makes none that is too large either where the batch is 0
         size = math.prod((length or 1 for length in shape), start=8)
-    if size > _LARGEST:
+    if size > LARGEST:
         raise ValueError(f"{name}: expected a product of sizes that fits 63 bits, got shape {shape}")

@@ -423,8 +423,8 @@ def test_a_locked_folder_is_refused_before_the_work(capsys, monkeypatch, tmp_pat
 
 def test_a_picture_takes_the_place_of_the_old_one_when_it_is_complete(tmp_path):
     class Figure:
-        def savefig(self, path, dpi):
-            path.write_text("new")
+        def savefig(self, file, dpi, format):
+            file.write(b"new")
             if dpi == 0:
                 raise OSError(28, "No space left on device")
 

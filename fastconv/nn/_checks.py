@@ -15,9 +15,6 @@ from fastconv import _validate
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-_LARGEST = 2**63 - 1
-
-
 def integer(value: Any, name: str, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`, and of 63 bits."""
     try:
@@ -28,8 +25,8 @@ def integer(value: Any, name: str, minimum: int = 1) -> int:
         raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__})") from None
     if number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {_validate.shown(number)}")
-    if number > _LARGEST:
-        raise ValueError(f"{name} must be at most {_LARGEST}, got {_validate.shown(number)}")
+    if number > _validate.LARGEST:
+        raise ValueError(f"{name} must be at most {_validate.LARGEST}, got {_validate.shown(number)}")
     return number
 
 

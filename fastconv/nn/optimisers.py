@@ -22,9 +22,9 @@ from .layers import Layer
 from .layers.base import contiguous
 from .state import named_after, read_state, write_state
 
-_MOST_STEPS = 2**62  # which a training will not reach, and from which it can go on
-
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+
+_MOST_STEPS = 2**62  # which a training will not reach, and from which it can go on
 
 
 class Optimizer:

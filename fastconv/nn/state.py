@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
-import stat
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+
+from fastconv._complete_file import complete_file
 
 from . import _checks
 from ._checks import Array
@@ -171,23 +171,8 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Array]) -> Non
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{key!r} must be an array of numbers to be saved, got {array.dtype}")
     write = _write_npz if suffix == ".npz" else _safetensors_writer()
-    target = os.path.realpath(path)  # a link stays a link
-    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            write(file, state)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(temporary, target)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):  # the caller knows nothing of the temporary file
-            error.filename = path
-            del error.filename2  # set to None it would be shown
-        raise
+    with complete_file(path) as file:
+        write(file, state)
 
 
 def check_writeable(path: str) -> None:
