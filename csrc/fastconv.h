@@ -244,6 +244,8 @@ int fc_threads(void);
 /* Aligned memory; blocks of 1 MB and more are recycled through a bounded pool.  NULL when there is none. */
 void *fc_acquire(size_t bytes);
 void fc_release(void *block, size_t bytes);
+/* Counts what others keep, up to half of the limit; bytes may be negative.  Returns whether there is room. */
+int fc_reserve(int64_t bytes);
 void fc_set_cache_limit(size_t bytes);
 size_t fc_cache_limit(void);
 size_t fc_cache_bytes(void);

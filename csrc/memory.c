@@ -6,6 +6,7 @@
  * for, so a released block serves any later request of its class, and nothing grows with the number of shapes seen. */
 #include "fastconv.h"
 #include "geometry.h"
+#include "weights.h"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -24,7 +25,7 @@ typedef struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cached cache[MOST_BLOCKS]; /* the most recently released last */
 static int cache_count;
-static size_t cache_bytes, cache_limit = (size_t)256 << 20;
+static size_t cache_bytes, reserved_bytes, cache_limit = (size_t)256 << 20; /* reserved: by what is kept elsewhere */
 
 static void before_fork(void) { pthread_mutex_lock(&lock); }
 static void after_fork(void) { pthread_mutex_unlock(&lock); }
@@ -82,7 +83,7 @@ static void drop_oldest(void)
 
 static void shrink_to(size_t limit)
 {
-    while (cache_bytes > limit)
+    while (cache_count && cache_bytes + reserved_bytes > limit)
         drop_oldest();
 }
 
@@ -144,8 +145,21 @@ void fc_release(void *block, size_t bytes)
         unmap_block(block, bytes);
 }
 
+int fc_reserve(int64_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    const int fits = bytes <= 0 || reserved_bytes + (size_t)bytes <= cache_limit / 2;
+    if (fits) {
+        reserved_bytes += (size_t)bytes;
+        shrink_to(cache_limit);
+    }
+    pthread_mutex_unlock(&lock);
+    return fits;
+}
+
 void fc_set_cache_limit(size_t bytes)
 {
+    fc_forget_weights();
     pthread_mutex_lock(&lock);
     cache_limit = bytes;
     shrink_to(bytes);
@@ -153,10 +167,11 @@ void fc_set_cache_limit(size_t bytes)
 }
 
 size_t fc_cache_limit(void) { return cache_limit; }
-size_t fc_cache_bytes(void) { return cache_bytes; }
+size_t fc_cache_bytes(void) { return cache_bytes + reserved_bytes; }
 
 void fc_empty_cache(void)
 {
+    fc_forget_weights();
     pthread_mutex_lock(&lock);
     shrink_to(0);
     pthread_mutex_unlock(&lock);

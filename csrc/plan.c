@@ -2,6 +2,7 @@
 #include "algorithm.h"
 #include "parallel.h"
 #include "report.h"
+#include "weights.h"
 
 #include <string.h>
 
@@ -126,19 +127,26 @@ static int all_finite(const fc_plan *plan, const void *array, int64_t count, int
 
 static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands, int threads)
 {
-    const size_t packed_bytes = operands->packed ? 0 : plan->packed_bytes;
+    const int packs = plan->packed_bytes && !operands->packed;
+    fc_kept_weight *kept = packs ? fc_recall_weight(plan, operands->weight, threads) : NULL;
+    const size_t packed_bytes = packs && !kept ? plan->packed_bytes : 0;
     const size_t packed_room = (size_t)fc_round_up((int64_t)packed_bytes, 128);
     const size_t bytes = packed_room + (plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0);
     char *workspace = NULL;
-    if (bytes && !(workspace = fc_acquire(bytes)))
+    if (bytes && !(workspace = fc_acquire(bytes))) {
+        fc_return_weight(kept);
         return FC_NO_MEMORY;
+    }
     fc_operands all = *operands;
+    if (kept)
+        all.packed = fc_kept_form(kept);
     if (packed_bytes) {
         plan->algorithm->pack(plan, operands->weight, workspace, threads);
         all.packed = workspace;
     }
     plan->algorithm->run(plan, &all, workspace + packed_room, threads);
     fc_release(workspace, bytes);
+    fc_return_weight(kept);
     return FC_OK;
 }
 

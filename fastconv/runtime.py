@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -201,7 +202,10 @@ def threads(n: int) -> Iterator[None]:
 
 
 def set_cache_limit(bytes: int) -> None:
-    """Set how much memory is kept for later outputs and workspaces; 256 MB unless set.
+    """Set how much memory is kept for later calls; 256 MB unless set.
+
+    Kept are blocks for outputs and workspaces, and, in at most half of it, the packed form of weights that come again
+    and again, each beside a copy that every later call compares.
 
     Parameters
     ----------
@@ -222,7 +226,7 @@ def set_cache_limit(bytes: int) -> None:
 
 
 def empty_cache() -> None:
-    """Free the memory that is kept for later outputs and workspaces.
+    """Free the memory that is kept for later calls.
 
     Examples
     --------
@@ -305,7 +309,12 @@ class Explanation:
         for candidate in self.candidates:
             mark = "*" if candidate.algorithm == self.algorithm else " "
             cost = candidate.cost
-            said = f"no: {candidate.reason}" if cost is None else f"about {cost / 1000:.1f} us of one thread"
+            if cost is None:
+                said = f"no: {candidate.reason}"
+            elif cost == math.inf:
+                said = "only by name: its error would be too large"
+            else:
+                said = f"about {cost / 1000:.1f} us of one thread"
             lines.append(f" {mark} {candidate.algorithm:<12} {said}")
         return "\n".join(lines)
 

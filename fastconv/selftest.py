@@ -334,7 +334,8 @@ def _identical(a: Array | None, b: Array | None) -> bool:
 class _Draw:
     """Draws the parts of a problem of so many spatial dimensions, small, or large enough for several threads.
 
-    Now and then it draws what an algorithm of its own takes: a kernel of ones, as many groups as channels, no strides.
+    Now and then it draws what an algorithm of its own takes: a kernel of ones, of threes, or of seven along a
+    row, as many groups as channels, no strides.
     """
 
     rng: np.random.Generator
@@ -360,6 +361,8 @@ class _Draw:
         return groups, max(1, self.channels() // groups), max(1, self.channels() // groups)
 
     def kernel(self) -> tuple[int, ...]:
+        if self.index % 6 == 3:
+            return (1,) * (self.dimensions - 1) + (7,) if self.index % 12 == 3 else (3,) * self.dimensions
         largest = 3 if self.large or self.dimensions == 3 else 5
         return tuple(1 if self.index % 4 == 0 else self.one(*range(1, largest + 1)) for _ in range(self.dimensions))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastconv as fc
-from fastconv import grad, reference
+from fastconv import grad, reference, runtime
 from fastconv.reference._windows import convolution_windows, transposed_windows
 
 
@@ -84,14 +84,22 @@ class Convolution:
         return math.prod(self.output_shape) // self.weight_shape[0]
 
     @functools.cache  # noqa: B019 - a problem lasts as long as the tests
+    def explanation(self, isa: str, which: str, dtype: str, layout: str) -> runtime.Explanation:
+        """Return fastconv's plan for this pass on an instruction set, the one in use."""
+        shape = to_layout(np.empty(self.input_shape, bool), layout, self.dimensions).shape
+        gradient = None if which == "forward" else which
+        options = {"grad": gradient, "dtype": dtype, "layout": layout, **self.options}
+        return fc.explain(self.function, shape, self.weight_shape, **options)
+
+    def chosen(self, algorithm: str, which: str, dtype: str, layout: str) -> str:
+        """Return the algorithm that does this pass."""
+        return self.explanation(fc.isa(), which, dtype, layout).algorithm if algorithm == "auto" else algorithm
+
     def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
         """Return why an algorithm cannot do this pass, None if it can."""
         if algorithm == "auto":
             return None
-        shape = to_layout(np.empty(self.input_shape, bool), layout, self.dimensions).shape
-        gradient = None if which == "forward" else which
-        options = {"grad": gradient, "dtype": dtype, "layout": layout, **self.options}
-        candidates = fc.explain(self.function, shape, self.weight_shape, **options).candidates
+        candidates = self.explanation(fc.isa(), which, dtype, layout).candidates
         return {candidate.algorithm: candidate.reason for candidate in candidates}[algorithm]
 
 
@@ -176,6 +184,10 @@ class LocalConvolution:
         batch = self.input_shape[0] if len(self.input_shape) == 4 else 1
         terms = {"forward": self.weight_shape[2], "input": self.out_channels * math.prod(self.kernel)}
         return terms.get(which, batch)
+
+    def chosen(self, algorithm: str, which: str, dtype: str, layout: str) -> str:
+        """Return the only algorithm there is."""
+        return "direct"
 
     def refusal(self, algorithm: str, which: str, dtype: str, layout: str) -> str | None:
         """Return how the refusal of an algorithm begins: no weight is shared, so that only direct sums are left."""

@@ -450,4 +450,4 @@ def test_many_phases_are_counted(shapes, stride):
     # a phase takes a microsecond or two, however small it is
     found = fc.explain(f"conv_transpose{len(shapes[0]) - 2}d", *shapes, stride=stride)
     costs = {candidate.algorithm: candidate.cost for candidate in found.candidates}
-    assert found.algorithm == "col2im" and costs["im2col"] > 100 * costs["col2im"]
+    assert found.algorithm == "col2im" and costs["im2col"] > 20 * costs["col2im"]

@@ -43,7 +43,7 @@ def test_all_is_well():
 
 
 def test_every_algorithm_runs_everywhere():
-    report, lines = run("conv2d", problems=6)
+    report, lines = run("conv2d", problems=10)
     for algorithm in ("auto", *fc.algorithms()):
         for isa in runtime.available_isas():
             assert report.algorithms[algorithm, isa] > 0, (algorithm, isa)

@@ -42,8 +42,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double columns = (double)(problem->in_channels / problem->groups) * (double)fc_taps(problem);
     const double rounds = (double)fc_divide_up(problem->batch, images_together(problem)), groups = (double)problem->groups;
     const double waste = (pixels / rounds + 2) / (pixels / rounds);
-    return 1000 + fc_multiply_adds(problem) * waste / fc_multiply_adds_per_ns(isa, problem->dtype) +
-           groups * columns * (rounds * outs * 0.2 + pixels);
+    return 2000 + fc_multiply_adds(problem) * waste / fc_multiply_adds_per_ns(isa, problem->dtype) +
+           groups * columns * (rounds * outs * 0.4 + 2 * pixels);
 }
 
 typedef struct {

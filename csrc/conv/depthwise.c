@@ -506,7 +506,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double planes = (double)problem->batch * (double)(problem->in_channels + problem->out_channels);
     const double cells = planes * (double)(fc_volume(problem->in_size) + fc_volume(problem->out_size)) / 2;
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
-    return 500 + fc_multiply_adds(problem) / rate + planes * 30 + cells * 0.1 + phases;
+    return 1000 + fc_multiply_adds(problem) / rate + planes * 60 + cells * 0.2 + phases;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};

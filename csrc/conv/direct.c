@@ -22,7 +22,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     (void)isa;
     const double inputs = (double)problem->batch * (double)problem->in_channels * (double)fc_volume(problem->in_size);
     const double looks = pass == FC_INPUT_GRADIENT ? inputs * (double)fc_taps(problem) : 0;
-    return 50 + 2 * fc_multiply_adds(problem) + 1.5 * looks;
+    return 50 + 3 * fc_multiply_adds(problem) + 2 * looks;
 }
 
 static void direct_task(void *context, int64_t task, int thread)

@@ -35,9 +35,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double rows = pass == FC_INPUT_GRADIENT ? ins : outs;
     const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows;
     const double packed = pixels * (double)problem->groups * (pass == FC_INPUT_GRADIENT ? outs : ins);
-    const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups * 0.5 : 0; /* read by columns */
-    return 300 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
-           packed * (pass == FC_WEIGHT_GRADIENT ? 0.25 : 0.1) + weight;
+    const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups : 0; /* read by columns */
+    return 600 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
+           packed * (pass == FC_WEIGHT_GRADIENT ? 0.5 : 0.2) + weight;
 }
 
 static size_t packed(const fc_plan *plan)

@@ -33,6 +33,7 @@ typedef struct {
     const void *row_bias;    /* NULL or [rows], added last */
     const void *column_bias; /* NULL or [columns] */
     double low, high;        /* the result is clamped to these; NaN passes */
+    const void *next;        /* NULL, or B of the panel to come */
 } fc_panel;
 
 /* How a grid of outputs sees its source: output o and tap t (in each of three dimensions) read coordinate
@@ -92,6 +93,19 @@ typedef struct {
     int separate;
 } fc_norm_piece;
 
+/* Bytes of a line of the cache, and how many rows of B the product fetches ahead. */
+enum { FC_LINE = 64, FC_AHEAD = 8 };
+
+/* Winograd's points: zero, so many pairs, infinity. */
+enum { FC_MOST_PAIRS = 3, FC_MOST_POINTS = 2 * FC_MOST_PAIRS + 2 };
+
+/* Rows and columns of a plane, seen as cells: vectors of up to `lanes` channels, the rest of them zero. */
+typedef struct {
+    int64_t first[2], size[2];                              /* rows and columns; those outside the plane are zero */
+    int64_t in[2];                                          /* the plane's size */
+    int64_t channels, channel_stride, row_stride, column_stride;
+} fc_cells;
+
 typedef struct {
     int lanes, tile_rows, tile_vectors;
 
@@ -117,7 +131,7 @@ typedef struct {
     void (*pack_weight_rows)(const void *weight, int64_t outs, int64_t ins, int64_t taps, const int64_t *tap, int64_t count,
                              int64_t first, int64_t last, void *target, int64_t pitch);
     /* As B, lanes over outputs (forward) or inputs: target[j * depth + d][lane] = weight at (lane, d, tap[j]), where the
-     * strides of lane and d are given; lanes in [first, last), zero up to pitch. */
+     * strides of lane and d are given and taps ascend; lanes in [first, last), zero up to pitch, a multiple of lanes. */
     void (*pack_weight_lanes)(const void *weight, int64_t lane_stride, int64_t depth, int64_t depth_stride,
                               const int64_t *tap, int64_t count, int64_t first, int64_t last, void *target, int64_t pitch);
     /* A tile of C to a grid that is not contiguous: row r, grid point n of `size` at strides `stride`:
@@ -225,6 +239,19 @@ typedef struct {
     /* Items [begin, end), added to *result. */
     void (*cross_entropy)(const fc_cross_entropy *loss, int64_t begin, int64_t end, fc_loss_sum *result);
     double (*squared_error)(int64_t count, const void *x, const void *target, void *gradient, double scale);
+
+    /* Winograd's transforms along one dimension, of `count` tiles in turn, a cell a point: point j of tile i lies at
+     * j * point + i * step.  See isa/winograd.inc. */
+    void (*winograd_input)(int points, int64_t count, const void *source, int64_t source_point, int64_t source_step,
+                           void *target, int64_t target_point, int64_t target_step);
+    void (*winograd_output)(int points, int outputs, int64_t count, const void *source, int64_t source_point,
+                            int64_t source_step, void *target, int64_t target_point, int64_t target_step);
+    void (*winograd_weight)(int points, int taps, int64_t count, const void *source, int64_t source_point,
+                            int64_t source_step, void *target, int64_t target_point, int64_t target_step);
+    /* A plane's cells, [row][column][lane], from a tensor; and into one, with a bias of each channel (or NULL) and an activation:
+     * returns whether all of them were finite before. */
+    void (*load_cells)(const fc_cells *cells, const void *source, void *target);
+    int (*store_cells)(const fc_cells *cells, const void *source, const void *bias, fc_activation activation, void *target);
 
     double (*multiply_adds)(int64_t rounds); /* floating-point operations done, out of registers: the peak */
 } fc_kernels;
