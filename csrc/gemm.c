@@ -295,9 +295,19 @@ static void pack_panel_task(void *context, int64_t task, int thread)
     const int64_t first = fc_panel_first(kernels, columns, task % panels);
     const int64_t last = fc_panel_first(kernels, columns, task % panels + 1);
     const int64_t offset = group * fc_panels_elements(job->plan, job->tap_count) + first * depth * job->tap_count;
-    kernels->pack_weight_lanes(job->weight + group * outs * ins * taps * element, backward ? taps : ins * taps, depth,
+    const int64_t width = fc_round_up(last - first, kernels->lanes), all = 0;
+    const char *weight = job->weight + group * outs * ins * taps * element;
+    if (!job->taps) {
+        /* a channel at a time where it lies apart from the next */
+        const int64_t run = backward ? taps : depth * taps;
+        for (int64_t k = 0; k < depth * taps; k += run)
+            kernels->pack_weight_lanes(weight + (backward ? k / taps * ins * taps : 0) * element, backward ? taps : depth * taps, run,
+                                       1, &all, 1, first, last, job->packed + (offset + k * width) * element, width);
+        return;
+    }
+    kernels->pack_weight_lanes(weight, backward ? taps : ins * taps, depth,
                                backward ? ins * taps : taps, job->taps, job->tap_count, first, last,
-                               job->packed + offset * element, fc_round_up(last - first, kernels->lanes));
+                               job->packed + offset * element, width);
 }
 
 int64_t fc_panels_elements(const fc_plan *plan, int64_t tap_count)

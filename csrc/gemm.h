@@ -49,7 +49,8 @@ int64_t fc_panel_first(const fc_kernels *kernels, int64_t columns, int64_t panel
 /* The parts into which a sum over `segments` x depth is cut so that there is work for many threads; from the problem alone. */
 int64_t fc_gemm_slices(const fc_gemm *gemm);
 
-/* A weight as B: panels of lanes over the channels that are written, [tap, channel][lane], group after group, for the taps listed. */
+/* A weight as B: panels of lanes over the channels that are written, group after group: [tap, channel][lane] for the taps listed,
+ * or, where none are, [channel, tap][lane] for all. */
 int64_t fc_panels_elements(const fc_plan *plan, int64_t tap_count); /* of one group */
 void fc_pack_panels(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed, int threads);
 

@@ -25,6 +25,7 @@ typedef struct {
     int64_t rows, columns, depth;
     const void *a;
     int64_t a_row, a_depth;
+    const int64_t *a_rows, *a_depths; /* NULL, or [rows] and [depth]: where they lie, instead of strides */
     const void *b;
     int64_t b_depth;
     void *c;
