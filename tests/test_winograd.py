@@ -1,10 +1,13 @@
 """Winograd's algorithms beyond the equivalence: every number of their transforms, and what they must not spread."""
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import LAYOUTS, to_layout
 
 import fastconv as fc
+from fastconv import grad
 
 # Points, taps along one dimension, outputs of a tile.
 TRANSFORMS = [("winograd4", 3, 2), ("winograd6", 3, 4), ("winograd6", 5, 2), ("winograd8", 7, 2)]
@@ -30,6 +33,18 @@ def test_every_pair_of_transforms(isa, name, rows, columns):
     x, w = np.eye(points * points), np.eye(rows * columns)
     x, w = x.reshape(-1, 1, points, points), w.reshape(-1, 1, rows, columns)
     np.testing.assert_allclose(fc.conv2d(x, w, algorithm=name), fc.conv2d(x, w, algorithm="direct"), atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "taps", "outputs"), TRANSFORMS)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_every_number_of_the_weight_gradient(isa, name, taps, outputs, axis):
+    # The same for the other two factors: an input and an output alone meet at one tap.
+    size = taps + outputs - 1
+    x, dy = (np.expand_dims(np.eye(n)[:, None, None], 4 - axis) for n in (size, outputs))
+    shape = (1, 1, 1, taps) if axis else (1, 1, taps, 1)
+    dw = [grad.conv2d_weight(a, shape, b, algorithm=name) for a, b in itertools.product(x, dy)]
+    i, o, k = np.ogrid[:size, :outputs, :taps]
+    np.testing.assert_allclose(np.reshape(dw, (size, outputs, taps)), i == o + k, atol=3e-15)
 
 
 def kernel_of(name):
@@ -65,6 +80,21 @@ def test_gradients_that_are_not_finite_stay_in_their_windows(isa, name):
         dx = fc.conv_transpose2d(dy, weight, algorithm=name, **options)
         wanted = fc.conv_transpose2d(dy, weight, algorithm="direct", **options)
         np.testing.assert_allclose(dx, wanted, rtol=1e-10, atol=1e-10)
+
+
+@by_name
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_weight_gradient_of_what_is_not_finite(isa, name, bad):
+    rng = np.random.default_rng(3)
+    rows, columns = kernel_of(name)
+    x, shape = rng.standard_normal((2, 9, 9, 13)), (11, 9, rows, columns)
+    dy = rng.standard_normal((2, 11, 9, 13))
+    x[1, 3, 0, 0] = bad  # In the corner: most taps never see it.
+    options = {"padding": (rows // 2, columns // 2)}
+    dw = grad.conv2d_weight(x, shape, dy, algorithm=name, **options)
+    wanted = grad.conv2d_weight(x, shape, dy, algorithm="direct", **options)
+    assert np.isfinite(wanted).mean() > 0.9
+    np.testing.assert_allclose(dw, wanted, rtol=1e-10, atol=1e-10)
 
 
 @by_name

@@ -245,10 +245,11 @@ typedef struct {
      * j * point + i * step.  See isa/winograd.inc. */
     void (*winograd_input)(int points, int64_t count, const void *source, int64_t source_point, int64_t source_step,
                            void *target, int64_t target_point, int64_t target_step);
-    void (*winograd_output)(int points, int outputs, int64_t count, const void *source, int64_t source_point,
-                            int64_t source_step, void *target, int64_t target_point, int64_t target_step);
-    void (*winograd_weight)(int points, int taps, int64_t count, const void *source, int64_t source_point,
-                            int64_t source_step, void *target, int64_t target_point, int64_t target_step);
+    /* `values`: taps of a kernel, or outputs of a tile, which the same matrices take to points and back. */
+    void (*winograd_evaluate)(int points, int values, int64_t count, const void *source, int64_t source_point,
+                              int64_t source_step, void *target, int64_t target_point, int64_t target_step);
+    void (*winograd_interpolate)(int points, int values, int64_t count, const void *source, int64_t source_point,
+                                 int64_t source_step, void *target, int64_t target_point, int64_t target_step);
     /* A plane's cells, [row][column][lane], from a tensor; and into one, with a bias of each channel (or NULL) and an activation:
      * returns whether all of them were finite before. */
     void (*load_cells)(const fc_cells *cells, const void *source, void *target);
