@@ -171,9 +171,8 @@ def test_packed_weight(isa, problem):
 @pytest.mark.parametrize("problems", [CONVOLUTIONS, TRANSPOSED], ids=["conv", "conv_transpose"])
 def test_no_algorithm_only_refuses(algorithm, problems):
     # Otherwise all the tests above could pass on refusals.
-    for layout in LAYOUTS:
-        answers = [problem.refusal(algorithm, which, "float32", layout) for problem in problems for which in PASSES]
-        assert None in answers
+    ways = itertools.product(problems, PASSES, LAYOUTS)
+    assert None in [problem.refusal(algorithm, which, "float32", layout) for problem, which, layout in ways]
 
 
 def test_direct_refuses_nothing():

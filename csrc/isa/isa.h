@@ -71,6 +71,18 @@ typedef struct {
     double low, high;
 } fc_correlation;
 
+/* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; the stride along a row is 1 or 2, rows are not
+ * dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
+ * plane p / multiplier of the source. */
+enum { FC_STENCIL_WIDTH = 64 };
+typedef struct {
+    int64_t in[2], out[2], kernel[2], stride[2], padding[2], dilation;
+    int64_t channels, multiplier;
+    const void *source, *weight, *bias; /* bias: NULL or [channels] */
+    void *target;
+    fc_activation activation;
+} fc_stencil;
+
 /* How averages of channels first go along a row: windows that slide by one or two elements, others that lie close to each
  * other, and windows that are wide or apart. */
 typedef enum { FC_SLIDING, FC_CLOSE, FC_APART } fc_average_way;
@@ -190,6 +202,9 @@ typedef struct {
                               const void *gradient, void *sums);
     void (*correlate_weights_lanes)(int64_t taps, const int64_t *offsets, int64_t count, const void *plane,
                                     const void *gradient, void *sums);
+
+    /* Rows [first_row, last_row) of the outputs of planes [first_plane, last_plane). */
+    void (*stencil)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row);
 
     /* Plain loops, one output channel of an image (forward), one input channel of an image, or one output channel. */
     void (*direct[3])(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t channel);

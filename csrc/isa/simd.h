@@ -30,6 +30,8 @@
 #define at_most NAME(at_most)
 #define load_first NAME(load_first)
 #define load_between NAME(load_between)
+#define load_lanes NAME(load_lanes)
+#define lanes_between NAME(lanes_between)
 #define store_first NAME(store_first)
 #define move_first NAME(move_first)
 #define every_second NAME(every_second)
@@ -106,6 +108,26 @@ INLINE vec load_between(const real *p, int64_t first, int64_t last)
             v[i] = p[i];
     return v;
 }
+#endif
+
+/* The same for lanes that are kept from load to load. */
+#if VECTOR_BYTES == 64
+#if REAL_IS_FLOAT
+#define lane_range __mmask16
+INLINE vec load_lanes(const real *p, lane_range lanes) { return (vec)_mm512_maskz_loadu_ps(lanes, p); }
+#else
+#define lane_range __mmask8
+INLINE vec load_lanes(const real *p, lane_range lanes) { return (vec)_mm512_maskz_loadu_pd(lanes, p); }
+#endif
+INLINE lane_range lanes_between(int64_t first, int64_t last) { return (lane_range)(((1u << last) - 1) & ~((1u << first) - 1)); }
+#else
+#define lane_range NAME(lane_range)
+typedef struct { int64_t first, last; } lane_range;
+INLINE vec load_lanes(const real *p, lane_range lanes)
+{
+    return lanes.last - lanes.first == LANES ? load(p) : load_between(p, lanes.first, lanes.last);
+}
+INLINE lane_range lanes_between(int64_t first, int64_t last) { return (lane_range){first, last}; }
 #endif
 
 /* The first n lanes, 0 <= n <= LANES; the rest is zero, or left alone. */
