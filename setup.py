@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -44,6 +46,13 @@ class BuildWithOpenMP(build_ext):
             for extension in self.extensions:
                 extension.extra_compile_args.append("-fopenmp")
                 extension.extra_link_args.append("-fopenmp")
+        compile_all = self.compiler.compile
+
+        def compile_in_parallel(sources: list[str], *args: Any, **options: Any) -> list[str]:
+            with ThreadPool() as pool:
+                return sum(pool.map(lambda source: compile_all([source], *args, **options), sources, 1), [])
+
+        self.compiler.compile = compile_in_parallel
         super().build_extensions()
 
     def has_openmp(self) -> bool:

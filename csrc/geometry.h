@@ -54,6 +54,13 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
+/* Elements of the line that a maximum folds rows into: padding, a row of inputs, and what whole vectors of windows read. */
+static inline int64_t fc_max_line(const fc_pool *p, int64_t lanes)
+{
+    const int64_t read = fc_round_up(p->out_size[2], lanes) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + lanes;
+    return fc_larger(read, p->padding[2] + p->in_size[2]);
+}
+
 /* The i in [*first, *last), of [0, count), with 0 <= i * step + shift < size: the outputs of a row that see the input through a
  * tap, or the taps through which an output sees it.  The range may be empty. */
 static inline void fc_inside(int64_t size, int64_t step, int64_t shift, int64_t count, int64_t *first, int64_t *last)

@@ -20,6 +20,9 @@ enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
 /* Work below this runs in the calling thread: a region costs 1 to 2 us while the team spins, and more when it sleeps. */
 static const double SERIAL_NS = 10000;
 
+/* A cost that no algorithm after the first, direct, falls below: it need not be asked. */
+static const double LEAST_NS = 500;
+
 static const char *preferred;
 
 void fc_prefer_algorithm(const char *algorithm) { preferred = algorithm; }
@@ -75,6 +78,8 @@ fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, cons
         } else if (!plan->algorithm || cost < plan->cost) {
             plan->algorithm = algorithms[i];
             plan->cost = cost;
+            if (cost < LEAST_NS)
+                break;
         }
     }
     if (!plan->algorithm)

@@ -64,11 +64,13 @@ static pool_job make_job(const fc_pool *p)
 }
 
 /* A maximum's: a row of inputs, where rows are folded, and of outputs, where the winners are looked for again; values, then
- * places, of 8 bytes each. */
-static size_t maxima_bytes(const fc_pool *p, int again)
+ * places, of 8 bytes each; of values alone no places. */
+static size_t maxima_bytes(const fc_pool *p, int again, int alone)
 {
     const int64_t outputs = again ? p->out_size[2] * fc_cell_pitch(p->layout, p->channels) : 0;
-    const int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
+    int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
+    if (alone && !p->adaptive && p->layout == FC_CHANNELS_FIRST)
+        inputs = fc_divide_up(fc_max_line(p, VECTOR), 2);
     return 2 * (size_t)fc_round_up((outputs + inputs) * 8, 128);
 }
 
@@ -133,7 +135,7 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
     job.target = output;
     job.winners = indices;
     if (problem->kind == FC_MAX_POOL)
-        job.room_bytes = maxima_bytes(problem, 0);
+        job.room_bytes = maxima_bytes(problem, 0, !indices);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, forward_task, &job);
@@ -173,7 +175,7 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
     job.indices = indices;
     job.target = grad_input;
     if (problem->kind == FC_MAX_POOL && !indices)
-        job.room_bytes = maxima_bytes(problem, 1);
+        job.room_bytes = maxima_bytes(problem, 1, 0);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, backward_task, &job);

@@ -10,6 +10,8 @@
 #include "../algorithm.h"
 #include "../parallel.h"
 
+#include <math.h>
+
 enum {
     TASK_ROWS = 16,    /* of a large plane */
     TASK_TAPS = 20000, /* multiply-adds of a task, about, in vectors: planes that are smaller go together */
@@ -78,6 +80,18 @@ static void pack(const fc_plan *plan, const void *weight, void *packed, int thre
     }
 }
 
+/* Rows of some planes, and what the kernel cannot clamp while they are in cache. */
+static void filter(const job *j, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row)
+{
+    const fc_stencil *s = &j->stencil;
+    j->kernels->stencil(s, first_plane, last_plane, first_row, last_row);
+    for (int64_t plane = first_plane; j->operands->activation == FC_SILU && plane < last_plane; plane++) {
+        const int64_t place = (plane * s->out[0] + first_row) * s->out[1];
+        char *rows = (char *)s->target + place * (int64_t)fc_element_bytes(j->plan->problem.dtype);
+        j->kernels->activate(FC_SILU, (last_row - first_row) * s->out[1], rows, rows);
+    }
+}
+
 static void task(void *context, int64_t task, int thread)
 {
     (void)thread;
@@ -87,14 +101,14 @@ static void task(void *context, int64_t task, int thread)
     const int64_t end = fc_smaller(plane + j->together, j->planes);
     const int64_t first_row = rows * block / j->row_blocks, last_row = rows * (block + 1) / j->row_blocks;
     if (j->finite) {
-        j->kernels->stencil(&j->stencil, plane, end, first_row, last_row);
+        filter(j, plane, end, first_row, last_row);
         return;
     }
     for (; plane < end; plane++) {
         const int64_t channel = plane % j->stencil.channels, taps = fc_taps(&j->plan->problem);
         const char *weight = (const char *)j->stencil.weight + channel * taps * (int64_t)fc_element_bytes(j->plan->problem.dtype);
         if (j->kernels->all_finite(taps, weight))
-            j->kernels->stencil(&j->stencil, plane, plane + 1, first_row, last_row);
+            filter(j, plane, plane + 1, first_row, last_row);
         else if (block == 0)
             j->kernels->direct[FC_FORWARD](&j->plan->problem, j->operands, plane / j->stencil.channels, channel);
     }
@@ -110,7 +124,9 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
                          .multiplier = p->out_channels / p->in_channels, .bias = operands->bias,
                          .source = forward ? operands->input : operands->output,
                          .weight = forward ? operands->weight : operands->packed,
-                         .target = forward ? operands->output : operands->input, .activation = operands->activation}};
+                         .target = forward ? operands->output : operands->input,
+                         .low = operands->activation == FC_RELU || operands->activation == FC_RELU6 ? 0 : -INFINITY,
+                         .high = operands->activation == FC_RELU6 ? 6 : INFINITY}};
     fc_stencil *s = &j.stencil;
     for (int i = 0; i < 2; i++) {
         const int d = i + 1;

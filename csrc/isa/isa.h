@@ -80,7 +80,7 @@ typedef struct {
     int64_t channels, multiplier;
     const void *source, *weight, *bias; /* bias: NULL or [channels] */
     void *target;
-    fc_activation activation;
+    double low, high; /* the result is clamped to these; NaN passes */
 } fc_stencil;
 
 /* How averages of channels first go along a row: windows that slide by one or two elements, others that lie close to each
