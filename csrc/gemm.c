@@ -299,10 +299,12 @@ static void pack_panel_task(void *context, int64_t task, int thread)
     const char *weight = job->weight + group * outs * ins * taps * element;
     if (!job->taps) {
         /* a channel at a time where it lies apart from the next */
-        const int64_t run = backward ? taps : depth * taps;
-        for (int64_t k = 0; k < depth * taps; k += run)
-            kernels->pack_weight_lanes(weight + (backward ? k / taps * ins * taps : 0) * element, backward ? taps : depth * taps, run,
-                                       1, &all, 1, first, last, job->packed + (offset + k * width) * element, width);
+        const int64_t run = backward ? taps : depth * taps, lane = backward ? taps : depth * taps;
+        for (int64_t k = 0; k < depth * taps; k += run) {
+            const char *from = weight + (backward ? k / taps * ins * taps : 0) * element;
+            kernels->pack_weight_lanes(from, lane, run, 1, &all, 1, first, last, job->packed + (offset + k * width) * element,
+                                       width);
+        }
         return;
     }
     kernels->pack_weight_lanes(weight, backward ? taps : ins * taps, depth,

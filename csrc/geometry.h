@@ -61,6 +61,13 @@ static inline int64_t fc_max_line(const fc_pool *p, int64_t lanes)
     return fc_larger(read, p->padding[2] + p->in_size[2]);
 }
 
+/* Whether maxima alone go by such lines: not where most of one would be padding. */
+static inline int fc_folds_rows(const fc_pool *p)
+{
+    enum { MOST_LANES = 64, MOST_PADDING = 4096 };
+    return !p->adaptive && p->layout == FC_CHANNELS_FIRST && fc_max_line(p, MOST_LANES) <= 2 * p->in_size[2] + MOST_PADDING;
+}
+
 /* The i in [*first, *last), of [0, count), with 0 <= i * step + shift < size: the outputs of a row that see the input through a
  * tap, or the taps through which an output sees it.  The range may be empty. */
 static inline void fc_inside(int64_t size, int64_t step, int64_t shift, int64_t count, int64_t *first, int64_t *last)

@@ -123,6 +123,8 @@ static int reserve(int64_t bytes)
 {
     while (!fc_reserve(bytes)) {
         int oldest = -1;
+        if (bytes > (int64_t)(fc_cache_limit() / 2))
+            return 0;
         for (int i = 0; i < count; i++)
             if (list[i]->copy && calls - list[i]->used > PATIENCE * list[i]->period &&
                 (oldest < 0 || list[i]->used < list[oldest]->used))

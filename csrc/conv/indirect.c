@@ -180,12 +180,12 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int thread
     for (int d = 0; d < 3; d++)
         j.room_stride[d] = from[2 + d];
     if (!j.in_place) {
-        int64_t most[3] = {0, 0, 0}, begin;
-        for (int64_t block = 0; block < j.row_blocks * j.column_blocks; block++) {
-            const box b = block_box(&j, block / j.column_blocks, block % j.column_blocks);
-            for (int d = 0; d < 3; d++)
-                most[d] = fc_larger(most[d], seen(&j.window, d, b.first[d], b.last[d], &begin));
-        }
+        /* the largest box: of several planes a block may see the end of one and the beginning of the next */
+        const int64_t *out = j.window.out, planes = fc_smaller(out[0], fc_divide_up(j.rows - 1, out[1]) + 1);
+        const int64_t box_size[3] = {planes, planes > 1 ? out[1] : j.rows, j.columns};
+        int64_t most[3], begin;
+        for (int d = 0; d < 3; d++)
+            most[d] = seen(&j.window, d, 0, box_size[d], &begin);
         const int channels_last = p->layout == FC_CHANNELS_LAST;
         j.room_channel = channels_last ? 1 : fc_volume(most);
         j.room_stride[2] = channels_last ? j.channels_together : 1;

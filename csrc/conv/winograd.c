@@ -160,8 +160,8 @@ static void pack_task(void *context, int64_t task, int thread)
                                      t->taps[1] * cells, lanes);
         }
         for (int64_t y = 0; y < t->points[0]; y++)
-            kernels->winograd_evaluate(t->points[1], t->taps[1], cells / lanes, rows + y * t->taps[1] * cells * element, cells, lanes,
-                                     u + (y * t->points[1] * point + c * width) * element, point, lanes);
+            kernels->winograd_evaluate(t->points[1], t->taps[1], cells / lanes, rows + y * t->taps[1] * cells * element, cells,
+                                       lanes, u + (y * t->points[1] * point + c * width) * element, point, lanes);
     }
 }
 
