@@ -47,9 +47,8 @@ typedef struct {
     int64_t ins, outs; /* channels of a group, as the tiles see them */
 } shape;
 
-static const char *supports(const fc_conv *problem, fc_pass pass, int points, const char *needs)
+static const char *supports(const fc_conv *problem, int points, const char *needs)
 {
-    (void)pass;
     if (problem->kernel[0] != 1 || problem->in_size[0] != 1 || problem->out_size[0] != 1)
         return "needs one or two dimensions";
     for (int d = 1; d < 3; d++) {
@@ -156,8 +155,8 @@ static void pack_task(void *context, int64_t task, int thread)
         for (int64_t x = 0; x < t->taps[1]; x++) {
             const int64_t tap0 = forward ? x : taps - 1 - x; /* a gradient turns the kernel */
             kernels->winograd_evaluate(t->points[0], t->taps[0], cells / lanes, weights + tap0 * cells * element,
-                                     (forward ? cells : -cells) * t->taps[1], lanes, rows + x * cells * element,
-                                     t->taps[1] * cells, lanes);
+                                       (forward ? cells : -cells) * t->taps[1], lanes, rows + x * cells * element,
+                                       t->taps[1] * cells, lanes);
         }
         for (int64_t y = 0; y < t->points[0]; y++)
             kernels->winograd_evaluate(t->points[1], t->taps[1], cells / lanes, rows + y * t->taps[1] * cells * element, cells,
@@ -351,15 +350,18 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
 
 static const char *supports_4(const fc_conv *problem, fc_pass pass)
 {
-    return supports(problem, pass, 4, "needs stride 1 and a kernel of 3, or 1 along one dimension");
+    (void)pass;
+    return supports(problem, 4, "needs stride 1 and a kernel of 3, or 1 along one dimension");
 }
 static const char *supports_6(const fc_conv *problem, fc_pass pass)
 {
-    return supports(problem, pass, 6, "needs stride 1 and a kernel of 3 or 5, or 1 along one dimension");
+    (void)pass;
+    return supports(problem, 6, "needs stride 1 and a kernel of 3 or 5, or 1 along one dimension");
 }
 static const char *supports_8(const fc_conv *problem, fc_pass pass)
 {
-    return supports(problem, pass, 8, "needs stride 1 and a kernel of 7 along one dimension, 1 along the other");
+    (void)pass;
+    return supports(problem, 8, "needs stride 1 and a kernel of 7 along one dimension, 1 along the other");
 }
 static double cost_4(const fc_conv *problem, fc_pass pass, const fc_isa *isa) { return cost(problem, pass, isa, 4); }
 static double cost_6(const fc_conv *problem, fc_pass pass, const fc_isa *isa) { return cost(problem, pass, isa, 6); }
