@@ -1,12 +1,13 @@
 /* Stencil: depthwise in channels first, each plane filtered straight from where it lies.
  *
  *     forward           y[c,m][o]  = sum over taps t of w[c,m][t] x[c][o * stride + t * dilation - padding]
- *     input gradient    dx[c][i]   = sum over t of w[c][T - t] dy[c][i + t * dilation - padding']       stride 1, multiplier 1
+ *     input gradient    dx[c][i]   = sum over t of w[c][T - t] dy[c][i + t * dilation - padding']       multiplier 1
+ *     weight gradient   dw[c,m][t] = sum over images, o of dy[c,m][o] x[c][o * stride + t * dilation - padding]
  *
- * Tiles of rows and columns of outputs stay in registers (isa/stencil.inc); what a tile sees beyond the border is skipped, row by
- * row, or masked.  No packing and no copy: planes of any width pay for their last vector only.  The gradient takes the kernel
- * turned, which is its packed form.  A forward sum counts the zeros of the padding: where a weight is not finite, its plane is
- * left to plain loops. */
+ * Tiles of rows and columns of outputs, or of taps, stay in registers (isa/stencil.inc); what a tile sees beyond the border is
+ * skipped, row by row, or masked.  No packing and no copy: planes of any width pay for their last vector only.  The gradient of the
+ * input takes the kernel turned, which is its packed form; at stride 2 it takes it as it is.  A forward sum counts the zeros of the
+ * padding: where a weight is not finite, its plane is left to plain loops. */
 #include "../algorithm.h"
 #include "../parallel.h"
 
@@ -15,6 +16,7 @@
 enum {
     TASK_ROWS = 16,    /* of a large plane */
     TASK_TAPS = 20000, /* multiply-adds of a task, about, in vectors: planes that are smaller go together */
+    WEIGHT_TASKS = 16, /* parts of a weight gradient, at least, where there is so much work */
 };
 
 typedef struct {
@@ -26,10 +28,17 @@ typedef struct {
     int64_t planes, row_blocks, together; /* together: planes of a task, of one block of rows */
 } job;
 
+typedef struct {
+    fc_stencil stencil;
+    const fc_kernels *kernels;
+    int64_t units, slices; /* units: strips of rows of all images */
+    char *parts;           /* [slice][channel][tap] */
+    size_t part;           /* bytes of one */
+} weight_job;
+
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
-    if (pass == FC_WEIGHT_GRADIENT)
-        return "computes convolutions and the gradient of their input only";
+    const int strided = problem->stride[2] > 1;
     if (problem->groups != problem->in_channels)
         return "needs groups equal to in_channels";
     if (problem->layout != FC_CHANNELS_FIRST)
@@ -40,29 +49,44 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
         return "needs a kernel of at most 64 columns";
     if (problem->stride[2] > 2 || (problem->dilation[1] > 1 && problem->kernel[1] > 1))
         return "needs strides of 1 or 2 along rows, and rows without dilation";
-    if (pass == FC_INPUT_GRADIENT && (fc_volume(problem->stride) > 1 || problem->out_channels != problem->in_channels))
-        return "needs stride 1 and as many channels as before for the gradient of the input";
+    if (pass == FC_FORWARD)
+        return NULL;
+    if (problem->in_size[1] > 1 && problem->stride[1] != problem->stride[2])
+        return "needs equal strides for a gradient";
+    if (strided && problem->dilation[2] > 1)
+        return "needs a kernel without dilation for a gradient at stride 2";
+    if (pass == FC_INPUT_GRADIENT && problem->out_channels != problem->in_channels)
+        return "needs as many channels as before for the gradient of the input";
     return NULL;
 }
 
-/* For each vector of a row of outputs: its taps, and what begins and ends it; the square kernels that stream are faster. */
+/* For each vector of a row of outputs, or of squares of inputs: its taps, and what begins and ends it; the square kernels that
+ * stream are faster. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
     const fc_kernels *kernels = isa->kernels[problem->dtype];
-    const int64_t *to = pass == FC_FORWARD ? problem->out_size : problem->in_size, kernel = problem->kernel[1];
+    const int strided = problem->stride[2] > 1, squares = strided && pass == FC_INPUT_GRADIENT;
+    const int64_t *to = squares || pass != FC_INPUT_GRADIENT ? problem->out_size : problem->in_size, kernel = problem->kernel[1];
     const int streams = kernel == problem->kernel[2] && problem->stride[1] == problem->stride[2] &&
-                        (kernel == 3 || kernel == 5 || kernel == 7), strided = problem->stride[2] > 1;
-    const double planes = (double)problem->batch * (double)problem->out_channels;
+                        (kernel == 3 || kernel == 5 || kernel == 7);
+    const double planes = (double)problem->batch * (double)problem->out_channels, taps = (double)fc_taps(problem);
     const double vectors = (double)fc_divide_up(to[2], kernels->lanes), rows = (double)fc_round_up(to[1], streams ? 1 : 4);
+    if (squares)
+        return 1000 + planes * (60 + vectors * (double)to[1] * (5 + taps * 0.45));
+    if (pass == FC_WEIGHT_GRADIENT) {
+        const double row = 1.5 + taps * (streams && kernel < 7 ? 0.43 : 0.62);
+        return 1000 + planes * (30 + vectors * (double)to[1] * row * (strided ? 1.8 : 1));
+    }
     const double tap = streams ? strided ? 0.75 : 0.36 : (vectors < 2 ? 0.6 : 0.42) * (strided ? 1.7 : 1);
     const double begin = (streams ? 2 : 5) * (strided ? 2 : 1);
-    return 1000 + planes * (60 + vectors * rows * (begin + (double)fc_taps(problem) * tap));
+    return 1000 + planes * (60 + vectors * rows * (begin + taps * tap));
 }
 
 static size_t packed(const fc_plan *plan)
 {
     const fc_conv *p = &plan->problem;
-    return plan->pass == FC_FORWARD ? 0 : (size_t)(p->out_channels * fc_taps(p)) * fc_element_bytes(p->dtype);
+    const int turned = plan->pass == FC_INPUT_GRADIENT && p->stride[2] == 1;
+    return turned ? (size_t)(p->out_channels * fc_taps(p)) * fc_element_bytes(p->dtype) : 0;
 }
 
 /* Each kernel from its last tap to its first. */
@@ -84,7 +108,8 @@ static void pack(const fc_plan *plan, const void *weight, void *packed, int thre
 static void filter(const job *j, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row)
 {
     const fc_stencil *s = &j->stencil;
-    j->kernels->stencil(s, first_plane, last_plane, first_row, last_row);
+    const int squares = j->plan->pass == FC_INPUT_GRADIENT && s->stride[1] == 2;
+    (squares ? j->kernels->stencil_input : j->kernels->stencil)(s, first_plane, last_plane, first_row, last_row);
     for (int64_t plane = first_plane; j->operands->activation == FC_SILU && plane < last_plane; plane++) {
         const int64_t place = (plane * s->out[0] + first_row) * s->out[1];
         char *rows = (char *)s->target + place * (int64_t)fc_element_bytes(j->plan->problem.dtype);
@@ -114,30 +139,73 @@ static void task(void *context, int64_t task, int thread)
     }
 }
 
+/* Some units of a channel's gradient. */
+static void weight_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const weight_job *j = context;
+    const int64_t channel = task / j->slices, slice = task % j->slices;
+    const int64_t bytes = (int64_t)j->part / j->stencil.channels;
+    j->kernels->stencil_weight(&j->stencil, channel, j->units * slice / j->slices, j->units * (slice + 1) / j->slices,
+                               j->parts + slice * (int64_t)j->part + channel * bytes);
+}
+
+/* As many slices for any number of threads: the bits depend on them. */
+static int64_t slices_of(const fc_conv *p)
+{
+    const int64_t units = p->batch * fc_divide_up(p->out_size[1], FC_STENCIL_STRIP);
+    return fc_larger(1, fc_smaller(units, WEIGHT_TASKS / p->out_channels));
+}
+
+static size_t part_bytes(const fc_conv *p) { return (size_t)(p->out_channels * fc_taps(p)) * fc_element_bytes(p->dtype); }
+
+static size_t workspace(const fc_plan *plan, int threads)
+{
+    (void)threads;
+    const int64_t slices = plan->pass == FC_WEIGHT_GRADIENT ? slices_of(&plan->problem) : 1;
+    return slices > 1 ? (size_t)slices * part_bytes(&plan->problem) : 0;
+}
+
+static void run_weight_gradient(const fc_plan *plan, const fc_stencil *stencil, const fc_operands *operands, void *workspace,
+                                int threads)
+{
+    const fc_conv *p = &plan->problem;
+    weight_job j = {.stencil = *stencil, .kernels = plan->isa->kernels[p->dtype], .slices = slices_of(p), .part = part_bytes(p),
+                    .units = p->batch * fc_divide_up(p->out_size[1], FC_STENCIL_STRIP)};
+    j.parts = j.slices > 1 ? workspace : operands->weight;
+    fc_parallel_for(p->out_channels * j.slices, threads, weight_task, &j);
+    const int64_t count = p->out_channels * fc_taps(p);
+    if (j.slices > 1)
+        j.kernels->reduce(j.slices, count, j.parts, count, 1, 0, operands->weight);
+}
+
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
-    (void)workspace;
     const fc_conv *p = &plan->problem;
-    const int forward = plan->pass == FC_FORWARD;
+    const int back = plan->pass == FC_INPUT_GRADIENT, turned = back && p->stride[2] == 1;
     job j = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype], .planes = p->batch * p->out_channels,
-             .stencil = {.dilation = p->dilation[2], .channels = p->out_channels,
+             .stencil = {.dilation = p->dilation[2], .channels = p->out_channels, .source_channels = p->in_channels,
                          .multiplier = p->out_channels / p->in_channels, .bias = operands->bias,
-                         .source = forward ? operands->input : operands->output,
-                         .weight = forward ? operands->weight : operands->packed,
-                         .target = forward ? operands->output : operands->input,
+                         .source = back ? operands->output : operands->input,
+                         .weight = turned ? operands->packed : operands->weight,
+                         .target = back ? operands->input : operands->output,
                          .low = operands->activation == FC_RELU || operands->activation == FC_RELU6 ? 0 : -INFINITY,
                          .high = operands->activation == FC_RELU6 ? 6 : INFINITY}};
     fc_stencil *s = &j.stencil;
     for (int i = 0; i < 2; i++) {
         const int d = i + 1;
         const int64_t reach = (p->kernel[d] - 1) * p->dilation[d];
-        s->in[i] = forward ? p->in_size[d] : p->out_size[d];
-        s->out[i] = forward ? p->out_size[d] : p->in_size[d];
+        s->in[i] = back ? p->out_size[d] : p->in_size[d];
+        s->out[i] = back ? p->in_size[d] : p->out_size[d];
         s->kernel[i] = p->kernel[d];
         s->stride[i] = p->stride[d];
-        s->padding[i] = forward ? p->padding[d] : reach - p->padding[d];
+        s->padding[i] = turned ? reach - p->padding[d] : p->padding[d];
     }
-    j.finite = !forward || j.kernels->all_finite(p->out_channels * fc_taps(p), operands->weight);
+    if (plan->pass == FC_WEIGHT_GRADIENT) {
+        run_weight_gradient(plan, s, operands, workspace, threads);
+        return;
+    }
+    j.finite = back || j.kernels->all_finite(p->out_channels * fc_taps(p), operands->weight);
     const int64_t row = fc_divide_up(s->out[1], j.kernels->lanes) * fc_taps(p);
     const int64_t wanted = fc_divide_up(j.planes, threads) * s->out[0] * row / TASK_TAPS > 2 ? TASK_TAPS : TASK_TAPS / 4;
     j.row_blocks = fc_divide_up(s->out[0], fc_larger(TASK_ROWS, wanted / row));
@@ -145,4 +213,5 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     fc_parallel_for(j.row_blocks * fc_divide_up(j.planes, j.together), threads, task, &j);
 }
 
-const fc_algo fc_algo_stencil = {.name = "stencil", .supports = supports, .cost = cost, .packed = packed, .pack = pack, .run = run};
+const fc_algo fc_algo_stencil = {
+    .name = "stencil", .supports = supports, .cost = cost, .packed = packed, .pack = pack, .workspace = workspace, .run = run};

@@ -74,10 +74,10 @@ typedef struct {
 /* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; the stride along a row is 1 or 2, rows are not
  * dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
  * plane p / multiplier of the source. */
-enum { FC_STENCIL_WIDTH = 64 };
+enum { FC_STENCIL_WIDTH = 64, FC_STENCIL_STRIP = 32 /* rows of a strip, at most */ };
 typedef struct {
     int64_t in[2], out[2], kernel[2], stride[2], padding[2], dilation;
-    int64_t channels, multiplier;
+    int64_t channels, source_channels, multiplier;
     const void *source, *weight, *bias; /* bias: NULL or [channels] */
     void *target;
     double low, high; /* the result is clamped to these; NaN passes */
@@ -205,6 +205,10 @@ typedef struct {
 
     /* Rows [first_row, last_row) of the outputs of planes [first_plane, last_plane). */
     void (*stencil)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row);
+    /* The same of the gradient of the input at stride 2, with the forward pass's padding: the source is grad_output. */
+    void (*stencil_input)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row);
+    /* The gradient of a channel's weight, of units [first, last): strips of rows, image after image.  The target is grad_output. */
+    void (*stencil_weight)(const fc_stencil *stencil, int64_t channel, int64_t first_unit, int64_t last_unit, void *weight);
 
     /* Plain loops, one output channel of an image (forward), one input channel of an image, or one output channel. */
     void (*direct[3])(const fc_conv *problem, const fc_operands *operands, int64_t image, int64_t channel);

@@ -33,6 +33,9 @@
 #define load_lanes NAME(load_lanes)
 #define lanes_between NAME(lanes_between)
 #define store_first NAME(store_first)
+#define store_lanes NAME(store_lanes)
+#define lanes_inside NAME(lanes_inside)
+#define load_halves NAME(load_halves)
 #define move_first NAME(move_first)
 #define every_second NAME(every_second)
 #define every_other NAME(every_other)
@@ -130,6 +133,13 @@ INLINE vec load_lanes(const real *p, lane_range lanes)
 INLINE lane_range lanes_between(int64_t first, int64_t last) { return (lane_range){first, last}; }
 #endif
 
+/* Of a vector at place `begin` of a row: its lanes in [0, size). */
+INLINE lane_range lanes_inside(int64_t begin, int64_t size)
+{
+    const int64_t first = begin < 0 ? begin < -LANES ? LANES : -begin : 0, last = size - begin < LANES ? size - begin : LANES;
+    return lanes_between(first, first > last ? first : last);
+}
+
 /* The first n lanes, 0 <= n <= LANES; the rest is zero, or left alone. */
 INLINE vec load_first(const real *p, int64_t n) { return load_between(p, 0, n); }
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
@@ -165,6 +175,40 @@ INLINE void store_first(real *p, vec v, int64_t n)
     real lanes[LANES] __attribute__((aligned(VECTOR_BYTES)));
     store(lanes, v);
     move_first(p, lanes, n);
+}
+#endif
+
+/* The same lanes of two places, half a vector each; only AVX-512 has lanes to spare for it. */
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE vec load_halves(const real *low, const real *high, lane_range lanes)
+{
+    return (vec)_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)lanes, low)),
+                                   _mm256_maskz_loadu_ps((__mmask8)lanes, high), 1);
+}
+#else
+INLINE vec load_halves(const real *low, const real *high, lane_range lanes)
+{
+    (void)high;
+    return load_lanes(low, lanes);
+}
+#endif
+
+/* Lanes that were kept; the rest is left alone. */
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE void store_lanes(real *p, vec v, lane_range lanes) { _mm512_mask_storeu_ps(p, lanes, (__m512)v); }
+#elif VECTOR_BYTES == 64
+INLINE void store_lanes(real *p, vec v, lane_range lanes) { _mm512_mask_storeu_pd(p, lanes, (__m512d)v); }
+#else
+INLINE void store_lanes(real *p, vec v, lane_range lanes)
+{
+    real values[LANES] __attribute__((aligned(VECTOR_BYTES)));
+    if (lanes.last - lanes.first == LANES) {
+        store(p, v);
+        return;
+    }
+    store(values, v);
+    for (int64_t i = lanes.first; i < lanes.last; i++)
+        p[i] = values[i];
 }
 #endif
 
