@@ -78,8 +78,9 @@ static void forward_task(void *context, int64_t task, int thread)
         for (int64_t first = 0; first < p->batch; first += job->images) {
             const int64_t last = fc_smaller(first + job->images, p->batch);
             gather(job, first, last, l, windows);
-            job->kernels->dots(outs, last - first, job->depth, weight_at(job, l), job->depth, windows, job->depth,
-                               output_at(job, first, l), job->out[1], job->out[0]);
+            job->kernels->dots(&(fc_dots){.rows = outs, .columns = last - first, .lines = 1, .depth = job->depth,
+                                          .a = weight_at(job, l), .a_row = job->depth, .b = windows, .b_row = job->depth,
+                                          .c = output_at(job, first, l), .c_row = job->out[1], .c_column = job->out[0]});
         }
     for (int64_t n = 0; n < p->batch; n++)
         job->kernels->finish_local(p, job->operands, n, begin, end);

@@ -165,8 +165,8 @@ def test_algorithm_asked_for_runs(spoken, problem):
 @by_pass
 def test_auto_picks_the_obvious(isa, algorithm, input_shape, weight_shape, options, which):
     gradient = None if which == "forward" else which
-    others = {"im2col": "indirect", "pointwise": "indirect", "depthwise": "stencil"}
-    either = (algorithm, others.get(algorithm))
+    others = {"im2col": ("indirect", "shifted"), "pointwise": ("indirect", "shifted"), "depthwise": ("stencil",)}
+    either = (algorithm, *others.get(algorithm, ()))
     either = (*either, "col2im") if which == "input" and algorithm == "im2col" else either
     assert fc.explain("conv2d", input_shape, weight_shape, gradient, **options).algorithm.rstrip("468") in either
 
@@ -174,10 +174,10 @@ def test_auto_picks_the_obvious(isa, algorithm, input_shape, weight_shape, optio
 @pytest.mark.parametrize(
     ("algorithms", "input_shape", "weight_shape", "options"),
     [
-        (("pointwise",), (1, 64, 56, 56), (64, 64, 1, 1), {}),
+        (("pointwise", "shifted"), (1, 64, 56, 56), (64, 64, 1, 1), {}),
         (("depthwise", "stencil"), (1, 96, 56, 56), (96, 1, 3, 3), {"padding": 1, "groups": 96}),
-        (("im2col", "col2im"), (1, 128, 28, 28), (128, 64, 2, 2), {"stride": 2}),
-        (("im2col", "col2im"), (1, 256, 8, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1}),
+        (("im2col", "col2im", "shifted"), (1, 128, 28, 28), (128, 64, 2, 2), {"stride": 2}),
+        (("im2col", "col2im", "shifted"), (1, 256, 8, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1}),
         (("winograd6", "im2col"), (1, 64, 56, 56), (64, 64, 3, 3), {"padding": 1}),
         (("direct",), (1, 1, 4, 4), (1, 1, 2, 2), {}),
     ],

@@ -1,12 +1,6 @@
 /* Depthwise: every input channel by itself, groups = in_channels, with any multiplier of output channels.
  *
- * A block of rows of one plane is packed, padded with zeros and split by stride, so that every tap of every output is a
- * contiguous stretch of it.  For stride 2 and three taps the padded row a b c d e f g ... becomes
- *
- *     phase 0   a c e g ...      tap 0 of outputs 0, 1, 2 ... starts at a, tap 2 at c
- *     phase 1   b d f h ...      tap 1 starts at b
- *
- * and an output is sum over taps of plane[offset[tap] + i] * weight[tap], whatever stride, dilation and kernel.
+ * A block of rows of one plane is packed (planes.h), so that every tap of every output is a contiguous stretch of it.
  *
  * A cell of the plane is one element, and vectors run along a wide row; or it is a vector of channels, as in channels last,
  * where a row may be as narrow as it likes.  Narrow planes of channels first are brought to that form, a block of channels
@@ -14,8 +8,8 @@
  *
  * The same planes carry the gradients: the input's is the correlation of grad_output with the kernel reversed, phase by phase
  * (algorithm.h) over one plane, the weight's the product of the plane with grad_output at each tap's offset. */
-#include "../algorithm.h"
 #include "../parallel.h"
+#include "planes.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,42 +19,12 @@ enum {
     LANES_PLANE_BYTES = 256 << 10, /* of cells of a vector: in L2, or the rows that blocks share would cost too much */
     NARROW_VECTORS = 2,            /* rows of at most so many vectors are narrow: at 28 wide both ways take as long */
     LANES_TASKS = 4,               /* blocks of channels that make a transpose worth it */
-    MOST_REACH = 1 << 16,          /* elements between the first tap and the last, with those between */
-    MOST_PHASES = 256,             /* of an input gradient */
-    LEAST_COLUMNS = 256,           /* of a block that does not take the whole width */
     WEIGHT_TASKS = 16,             /* parts of a weight gradient, at least, where there is so much work */
 };
 
-/* A window over the planes of a tensor, packed a block of rows at a time. */
-typedef struct {
-    fc_window window;
-    int64_t cell;                    /* elements of one */
-    int transposed;                  /* channels first in cells of vectors */
-    int64_t length[3];               /* cells a phase of a block */
-    int64_t rows, columns;           /* of the grid in a block, at most */
-    int64_t down, across;            /* blocks along the height and the width */
-    int64_t phase_cells, elements;   /* from a phase to the next; of the whole */
-} fc_plane;
-
-/* One of the sums that a plane serves: a forward pass has one, an input gradient one for each phase of its stride. */
-typedef struct {
-    int64_t taps;
-    const int64_t *offsets, *places; /* of each tap: in the plane, in cells, and in the kernel */
-} tap_sum;
-
-/* A block of the plane holds all that the kernel reaches from one output, and an input gradient's every phase. */
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
-    double reach = 1, phases = 1;
-    for (int d = 0; d < 3; d++) {
-        reach *= (double)problem->dilation[d] * (double)(problem->kernel[d] - 1) + 1;
-        phases *= (double)fc_smaller(problem->stride[d], problem->in_size[d]);
-    }
-    if (problem->groups != problem->in_channels)
-        return "needs groups equal to in_channels";
-    if (reach > MOST_REACH)
-        return "needs a kernel that reaches over fewer elements";
-    return pass == FC_INPUT_GRADIENT && phases > MOST_PHASES ? "needs a smaller stride" : NULL;
+    return problem->groups != problem->in_channels ? "needs groups equal to in_channels" : fc_planes_refuse(problem, pass);
 }
 
 static int64_t lanes_of(const fc_plan *plan) { return plan->isa->kernels[plan->problem.dtype]->lanes; }
@@ -73,99 +37,17 @@ static int is_narrow(const fc_plan *plan)
     const fc_conv *p = &plan->problem;
     const int64_t lanes = lanes_of(plan), most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
     return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 &&
-           fc_larger(p->in_size[2], p->out_size[2]) <= NARROW_VECTORS * lanes && most * lanes * element_of(plan) <= LANES_PLANE_BYTES &&
-           p->batch * p->in_channels >= LANES_TASKS * lanes;
+           fc_larger(p->in_size[2], p->out_size[2]) <= NARROW_VECTORS * lanes &&
+           most * lanes * element_of(plan) <= LANES_PLANE_BYTES && p->batch * p->in_channels >= LANES_TASKS * lanes;
 }
 
-/* What all phases of an input gradient read of grad_output, as one window over the grid of the first. */
-static fc_window gradient_window(const fc_conv *problem)
+static fc_plane make_plane(const fc_plan *plan, int transposed)
 {
-    int64_t strides[5], last[3];
-    fc_window all = {.channels = 1, .step = {1, 1, 1}, .tap_step = {1, 1, 1}};
-    fc_tensor_strides(problem->layout, problem->out_channels, problem->out_size, strides);
-    for (int d = 0; d < 3; d++) {
-        all.out[d] = fc_divide_up(problem->in_size[d], problem->stride[d]);
-        all.in[d] = problem->out_size[d];
-        all.stride[d] = strides[2 + d];
-        all.origin[d] = problem->out_size[d];
-        last[d] = -problem->out_size[d];
-    }
-    fc_phase phase;
-    for (int64_t i = 0; i < fc_phase_count(problem); i++)
-        if (fc_phase_make(problem, i, &phase))
-            for (int d = 0; d < 3; d++) {
-                const fc_window *window = &phase.window;
-                all.origin[d] = fc_smaller(all.origin[d], window->origin[d] - fc_window_reach(window, d));
-                last[d] = fc_larger(last[d], window->origin[d]);
-            }
-    for (int d = 0; d < 3; d++)
-        all.taps[d] = fc_larger(1, last[d] - all.origin[d] + 1);
-    return all;
-}
-
-static fc_plane make_plane(const fc_plan *plan)
-{
-    const fc_conv *p = &plan->problem;
-    const int64_t element = element_of(plan), lanes = lanes_of(plan);
-    fc_plane plane = {.window = plan->pass == FC_INPUT_GRADIENT ? gradient_window(p) : fc_forward_window(p),
-                      .transposed = is_narrow(plan)};
-    plane.cell = p->layout == FC_CHANNELS_FIRST && !plane.transposed ? 1 : lanes;
-    fc_window *window = &plane.window;
-    int64_t beyond[3], phases = 1;
-    for (int d = 0; d < 3; d++) {
-        beyond[d] = fc_window_reach(window, d) / window->step[d];
-        phases *= fc_window_phases(window, d);
-        if (plane.transposed)
-            window->stride[d] *= lanes;
-    }
-    const int64_t bytes = plane.cell == 1 ? PLANE_BYTES : LANES_PLANE_BYTES;
-    const int64_t cells = bytes / (phases * (1 + beyond[0]) * plane.cell * element); /* of a phase's rows */
-    const int64_t most_columns = fc_larger(fc_larger(LEAST_COLUMNS, beyond[2]), cells / (1 + beyond[1]) - beyond[2]);
-    plane.across = fc_divide_up(window->out[2], most_columns);
-    plane.columns = fc_divide_up(window->out[2], plane.across);
-    plane.length[2] = plane.columns + beyond[2];
-    const int64_t most_rows = fc_larger(fc_larger(1, beyond[1]), cells / plane.length[2] - beyond[1]);
-    plane.down = fc_divide_up(window->out[1], most_rows);
-    plane.rows = fc_divide_up(window->out[1], plane.down);
-    plane.length[1] = plane.rows + beyond[1];
-    plane.length[0] = 1 + beyond[0];
-    plane.phase_cells = fc_volume(plane.length) + (plane.cell == 1 ? lanes : 0); /* whole vectors are written */
-    plane.elements = fc_round_up(phases * plane.phase_cells * plane.cell + lanes, lanes);
+    const int64_t lanes = lanes_of(plan), cell = plan->problem.layout == FC_CHANNELS_FIRST && !transposed ? 1 : lanes;
+    fc_plane plane = fc_plane_make(plan, cell, cell == 1 ? PLANE_BYTES : LANES_PLANE_BYTES);
+    for (int d = 0; d < 3 && transposed; d++)
+        plane.window.stride[d] *= lanes;
     return plane;
-}
-
-static int64_t sum_count(const fc_plan *plan) { return plan->pass == FC_INPUT_GRADIENT ? fc_phase_count(&plan->problem) : 1; }
-
-/* Fills `sums`, and the room for their taps: no tap of the kernel belongs to more than one. */
-static void list_taps(const fc_plan *plan, const fc_plane *plane, tap_sum *sums, int64_t *room)
-{
-    const fc_conv *p = &plan->problem;
-    const fc_window *all = &plane->window;
-    for (int64_t i = 0; i < sum_count(plan); i++) {
-        fc_phase phase = {.window = *all};
-        sums[i].taps = 0;
-        if (plan->pass == FC_INPUT_GRADIENT && !fc_phase_make(p, i, &phase))
-            continue;
-        const fc_window *window = &phase.window;
-        int64_t *offsets = room, *places = room + fc_volume(window->taps), tap[3];
-        for (tap[0] = 0; tap[0] < window->taps[0]; tap[0]++)
-            for (tap[1] = 0; tap[1] < window->taps[1]; tap[1]++)
-                for (tap[2] = 0; tap[2] < window->taps[2]; tap[2]++) {
-                    int64_t part = 0, cell = 0;
-                    for (int d = 0; d < 3; d++) {
-                        const int64_t reach = tap[d] * window->tap_step[d] + window->origin[d] - all->origin[d];
-                        part = part * fc_window_phases(all, d) + reach % all->step[d];
-                        cell = cell * plane->length[d] + reach / all->step[d];
-                    }
-                    places[sums[i].taps] = sums[i].taps;
-                    offsets[sums[i].taps++] = part * plane->phase_cells + cell;
-                }
-        if (plan->pass == FC_INPUT_GRADIENT)
-            fc_class_taps(p, phase.first_tap, phase.tap_step, places);
-        sums[i].offsets = offsets;
-        sums[i].places = places;
-        room += 2 * sums[i].taps;
-    }
 }
 
 /* The workspace: the sums and their taps, shared; then for each thread the cells of the weight and the bias, the plane, a
@@ -178,13 +60,13 @@ typedef struct {
 
 static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
 
-static fc_room make_room(const fc_plan *plan, const fc_plane *plane)
+static fc_room make_room(const fc_plan *plan, const fc_plane *plane, int transposed)
 {
     const fc_conv *p = &plan->problem;
-    const int64_t element = element_of(plan), lanes = lanes_of(plan), sums = sum_count(plan);
-    const int64_t pixel = plane->transposed ? lanes * element : 0;
+    const int64_t element = element_of(plan), lanes = lanes_of(plan), sums = fc_plane_sums(plan);
+    const int64_t pixel = transposed ? lanes * element : 0;
     fc_room room = {.sum_cells = plane->rows * plane->length[2] + (plane->cell == 1 ? lanes : 0)};
-    room.taps = line(sums * (int64_t)sizeof(tap_sum));
+    room.taps = line(sums * (int64_t)sizeof(fc_plane_sum));
     room.shared = room.taps + line(2 * fc_taps(p) * (int64_t)sizeof(int64_t));
     room.bias = room.weights + line(fc_taps(p) * lanes * element);
     room.plane = room.bias + line(lanes * element);
@@ -203,17 +85,19 @@ typedef struct {
     const fc_operands *operands;
     const fc_kernels *kernels;
     fc_plane plane;
+    int transposed; /* channels first in cells of vectors */
     fc_room room;
     int64_t in[5], out[5]; /* strides of the tensors */
     int64_t multiplier, channel_blocks, slices;
-    const tap_sum *sums; /* shared */
+    const fc_plane_sum *sums; /* shared */
     char *workspace;     /* of the threads */
     char *parts;         /* weight gradient */
 } depthwise_job;
 
-/* Where a task is: its image, the channels of its cells, its plane of the depth, its rows and columns of the grid. */
+/* Where a task is: its image, the channels of its cells, its block of their plane. */
 typedef struct {
-    int64_t image, channel, channels, z, y0, y1, x0, x1;
+    int64_t image, channel, channels;
+    fc_plane_block block;
     char *room;
 } depthwise_task;
 
@@ -227,11 +111,11 @@ static void pack(const depthwise_job *job, const depthwise_task *it, int64_t cha
                  size_t scratch)
 {
     const fc_plane *plane = &job->plane;
-    const int64_t first[3] = {it->z, it->y0, it->x0};
+    const int64_t first[3] = {it->block.z, it->block.y0, it->block.x0};
     fc_window window = plane->window;
     window.channels = it->channels;
     window.channel_stride = channel_stride;
-    if (plane->transposed) {
+    if (job->transposed) {
         job->kernels->transpose(it->channels, fc_volume(window.in), source, channel_stride, it->room + scratch, plane->cell);
         source = it->room + scratch;
         window.channels = plane->cell;
@@ -266,13 +150,13 @@ static const char *bias_cell(const depthwise_job *job, const depthwise_task *it,
 
 /* One sum over the plane, to its block of results, or row by row to `direct`: added to what is there, and given its bias
  * and activation, as the caller says. */
-static void correlate(const depthwise_job *job, const depthwise_task *it, const tap_sum *sum, const char *weights,
+static void correlate(const depthwise_job *job, const depthwise_task *it, const fc_plane_sum *sum, const char *weights,
                       int accumulate, const char *bias, fc_activation activation, char *results, char *direct,
                       int64_t row_stride)
 {
     const fc_plane *plane = &job->plane;
     const fc_dtype dtype = job->plan->problem.dtype;
-    const int64_t width = it->x1 - it->x0, rows = it->y1 - it->y0;
+    const int64_t width = it->block.x1 - it->block.x0, rows = it->block.y1 - it->block.y0;
     const fc_correlation correlation = {
         .taps = sum->taps, .count = direct ? width : (rows - 1) * plane->length[2] + width, .offsets = sum->offsets,
         .places = sum->places, .weights = weights, .bias = bias, .accumulate = accumulate,
@@ -287,17 +171,12 @@ static void correlate(const depthwise_job *job, const depthwise_task *it, const 
     }
 }
 
-static int64_t block_count(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }
-
 /* Block by block of each plane, plane after plane of cells, image after image. */
 static depthwise_task locate(const depthwise_job *job, int64_t item, int64_t block, int thread)
 {
     const fc_plane *plane = &job->plane;
-    const int64_t *out = plane->window.out, across = block % plane->across, down = block / plane->across % plane->down;
     depthwise_task it = {.image = item / job->channel_blocks, .channel = item % job->channel_blocks * plane->cell,
-                         .z = block / (plane->across * plane->down),
-                         .y0 = out[1] * down / plane->down, .y1 = out[1] * (down + 1) / plane->down,
-                         .x0 = out[2] * across / plane->across, .x1 = out[2] * (across + 1) / plane->across,
+                         .block = fc_plane_block_at(plane, block),
                          .room = job->workspace + (size_t)thread * job->room.total};
     it.channels = fc_smaller(plane->cell, job->plan->problem.in_channels - it.channel);
     return it;
@@ -311,18 +190,19 @@ static void forward_task(void *context, int64_t task, int thread)
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
     const fc_dtype dtype = job->plan->problem.dtype;
-    const depthwise_task it = locate(job, task / block_count(plane), task % block_count(plane), thread);
-    const int64_t width = it.x1 - it.x0, rows = it.y1 - it.y0, pitch = plane->length[2];
+    const depthwise_task it = locate(job, task / fc_plane_blocks(plane), task % fc_plane_blocks(plane), thread);
+    const fc_plane_block *block = &it.block;
+    const int64_t width = block->x1 - block->x0, rows = block->y1 - block->y0, pitch = plane->length[2];
     char *results = it.room + job->room.results, *pixels = it.room + job->room.out;
     pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], dtype),
          job->room.in);
     for (int64_t j = 0; j < job->multiplier; j++) {
         const int64_t k = it.channel * job->multiplier + j, *out = job->out;
         char *target = at(job->operands->output,
-                          it.image * out[0] + k * out[1] + it.z * out[2] + it.y0 * out[3] + it.x0 * out[4], dtype);
+                          it.image * out[0] + k * out[1] + block->z * out[2] + block->y0 * out[3] + block->x0 * out[4], dtype);
         correlate(job, &it, job->sums, weight_cells(job, &it, k), 0, bias_cell(job, &it, k, job->multiplier),
                   job->operands->activation, results, plane->cell == 1 ? target : NULL, out[3]);
-        if (plane->transposed) {
+        if (job->transposed) {
             kernels->unpack_plane_lanes(rows, width, 1, 0, pitch, results, pixels, width * plane->cell, plane->cell,
                                         plane->cell, 1);
             kernels->transpose(rows * width, it.channels, pixels, plane->cell, target, job->multiplier * out[1]);
@@ -341,14 +221,15 @@ static void input_task(void *context, int64_t task, int thread)
     const fc_conv *p = &job->plan->problem;
     const fc_kernels *kernels = job->kernels;
     const fc_plane *plane = &job->plane;
-    const depthwise_task it = locate(job, task / block_count(plane), task % block_count(plane), thread);
-    const int64_t sums = sum_count(job->plan), pitch = plane->length[2], cells = job->room.sum_cells, *in = job->in;
+    const depthwise_task it = locate(job, task / fc_plane_blocks(plane), task % fc_plane_blocks(plane), thread);
+    const fc_plane_block *block = &it.block;
+    const int64_t sums = fc_plane_sums(job->plan), pitch = plane->length[2], cells = job->room.sum_cells, *in = job->in;
     const int64_t phases_y = fc_smaller(p->stride[1], p->in_size[1]), phases_x = fc_smaller(p->stride[2], p->in_size[2]);
-    const int64_t y0 = it.y0 * p->stride[1], y1 = fc_smaller(it.y1 * p->stride[1], p->in_size[1]);
-    const int64_t x0 = it.x0 * p->stride[2], width = fc_smaller(it.x1 * p->stride[2], p->in_size[2]) - x0;
+    const int64_t y0 = block->y0 * p->stride[1], y1 = fc_smaller(block->y1 * p->stride[1], p->in_size[1]);
+    const int64_t x0 = block->x0 * p->stride[2], width = fc_smaller(block->x1 * p->stride[2], p->in_size[2]) - x0;
     char *results = it.room + job->room.results, *pixels = it.room + job->room.in;
     char *target = at(job->operands->input,
-                      it.image * in[0] + it.channel * in[1] + it.z * p->stride[0] * in[2] + y0 * in[3] + x0 * in[4],
+                      it.image * in[0] + it.channel * in[1] + block->z * p->stride[0] * in[2] + y0 * in[3] + x0 * in[4],
                       p->dtype);
     const int direct = plane->cell == 1 && sums == 1 && job->multiplier == 1;
     const char *bias = bias_cell(job, &it, it.channel, 1);
@@ -369,12 +250,12 @@ static void input_task(void *context, int64_t task, int thread)
         const int64_t z = i / (phases_x * phases_y), y = i / phases_x % phases_y;
         const int64_t rows = fc_divide_up(y1 - y0 - y, p->stride[1]); /* of this phase */
         const char *from = at(results, i * cells * plane->cell, p->dtype);
-        if (it.z * p->stride[0] + z >= p->in_size[0])
+        if (block->z * p->stride[0] + z >= p->in_size[0])
             continue;
         if (plane->cell == 1)
             kernels->unpack_plane(rows, width, phases_x, cells, pitch, from, at(target, z * in[2] + y * in[3], p->dtype),
                                   p->stride[1] * in[3]);
-        else if (plane->transposed)
+        else if (job->transposed)
             kernels->unpack_plane_lanes(rows, width, phases_x, cells, pitch, from,
                                         at(pixels, y * width * plane->cell, p->dtype), p->stride[1] * width * plane->cell,
                                         plane->cell, plane->cell, 1);
@@ -383,7 +264,7 @@ static void input_task(void *context, int64_t task, int thread)
                                         at(target, z * in[2] + y * in[3], p->dtype), p->stride[1] * in[3], in[4],
                                         it.channels, 1);
     }
-    if (plane->transposed)
+    if (job->transposed)
         kernels->transpose((y1 - y0) * width, it.channels, pixels, plane->cell, target, in[1]);
 }
 
@@ -408,30 +289,31 @@ static void weight_task(void *context, int64_t task, int thread)
         rows.stride[d] = out[2 + d];
     }
 
-    const int64_t units = p->batch * block_count(plane); /* a block of an image */
+    const int64_t units = p->batch * fc_plane_blocks(plane); /* a block of an image */
     for (int64_t unit = units * slice / job->slices; unit < units * (slice + 1) / job->slices; unit++) {
-        const int64_t item = unit / block_count(plane) * job->channel_blocks + task / job->slices;
-        const depthwise_task it = locate(job, item, unit % block_count(plane), thread);
-        const int64_t width = it.x1 - it.x0;
+        const int64_t item = unit / fc_plane_blocks(plane) * job->channel_blocks + task / job->slices;
+        const depthwise_task it = locate(job, item, unit % fc_plane_blocks(plane), thread);
+        const fc_plane_block *block = &it.block;
+        const int64_t width = block->x1 - block->x0;
         pack(job, &it, job->in[1], at(job->operands->input, it.image * job->in[0] + it.channel * job->in[1], p->dtype),
              job->room.in);
         for (int64_t j = 0; j < job->multiplier; j++) {
             const char *dy = at(job->operands->output, it.image * out[0] + (it.channel * job->multiplier + j) * out[1],
                                 p->dtype);
             char *sum = at(sums, j * taps * lanes, p->dtype);
-            if (plane->transposed)
+            if (job->transposed)
                 kernels->transpose(it.channels, fc_volume(p->out_size), dy, job->multiplier * out[1],
                                    it.room + job->room.out, cell);
-            for (int64_t y = it.y0; y < it.y1; y++) {
-                const char *from = at(it.room + job->room.plane, (y - it.y0) * pitch * cell, p->dtype);
+            for (int64_t y = block->y0; y < block->y1; y++) {
+                const char *from = at(it.room + job->room.plane, (y - block->y0) * pitch * cell, p->dtype);
                 if (cell == 1) {
-                    kernels->correlate_weights(taps, offsets, width, from, at(dy, it.z * out[2] + y * out[3] + it.x0, p->dtype), sum);
-                } else if (plane->transposed) {
-                    kernels->correlate_weights_lanes(taps, offsets, width, from,
-                                                     at(it.room + job->room.out, (y * p->out_size[2] + it.x0) * cell, p->dtype),
-                                                     sum);
+                    const char *gradient = at(dy, block->z * out[2] + y * out[3] + block->x0, p->dtype);
+                    kernels->correlate_weights(taps, offsets, width, from, gradient, sum);
+                } else if (job->transposed) {
+                    const char *gradient = at(it.room + job->room.out, (y * p->out_size[2] + block->x0) * cell, p->dtype);
+                    kernels->correlate_weights_lanes(taps, offsets, width, from, gradient, sum);
                 } else {
-                    kernels->pack_plane_lanes(&rows, (int64_t[3]){it.z, y, it.x0}, (int64_t[3]){1, 1, width}, 0, dy, row);
+                    kernels->pack_plane_lanes(&rows, (int64_t[3]){block->z, y, block->x0}, (int64_t[3]){1, 1, width}, 0, dy, row);
                     kernels->correlate_weights_lanes(taps, offsets, width, from, row, sum);
                 }
             }
@@ -454,13 +336,14 @@ static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands)
 {
     const fc_conv *p = &plan->problem;
     depthwise_job job = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype],
-                         .plane = make_plane(plan), .multiplier = multiplier_of(p), .slices = 1};
-    job.room = make_room(plan, &job.plane);
+                         .transposed = is_narrow(plan), .multiplier = multiplier_of(p), .slices = 1};
+    job.plane = make_plane(plan, job.transposed);
+    job.room = make_room(plan, &job.plane, job.transposed);
     job.channel_blocks = fc_divide_up(p->in_channels, job.plane.cell);
     fc_tensor_strides(p->layout, p->in_channels, p->in_size, job.in);
     fc_tensor_strides(p->layout, p->out_channels, p->out_size, job.out);
     if (plan->pass == FC_WEIGHT_GRADIENT) {
-        const int64_t units = p->batch * block_count(&job.plane);
+        const int64_t units = p->batch * fc_plane_blocks(&job.plane);
         job.slices = fc_larger(1, fc_smaller(units, WEIGHT_TASKS / job.channel_blocks));
     }
     return job;
@@ -484,8 +367,8 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     depthwise_job job = make_job(plan, operands);
     job.parts = workspace;
     char *shared = (char *)workspace + parts_bytes(&job);
-    list_taps(plan, &job.plane, (tap_sum *)shared, (int64_t *)(shared + job.room.taps));
-    job.sums = (const tap_sum *)shared;
+    fc_plane_list(plan, &job.plane, (fc_plane_sum *)shared, (int64_t *)(shared + job.room.taps));
+    job.sums = (const fc_plane_sum *)shared;
     job.workspace = shared + job.room.shared;
     if (plan->pass == FC_WEIGHT_GRADIENT) {
         const int64_t count = p->out_channels * fc_taps(p);
@@ -494,7 +377,7 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
             job.kernels->reduce(job.slices, count, job.parts, count, 1, 0, operands->weight);
         return;
     }
-    const int64_t tasks = p->batch * job.channel_blocks * block_count(&job.plane);
+    const int64_t tasks = p->batch * job.channel_blocks * fc_plane_blocks(&job.plane);
     fc_parallel_for(tasks, threads, plan->pass == FC_FORWARD ? forward_task : input_task, &job);
 }
 

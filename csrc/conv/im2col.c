@@ -10,7 +10,7 @@
  * all; w' is the weight transposed, once per call.  Input gradients run phase by phase (algorithm.h). */
 #include "../algorithm.h"
 #include "../gemm.h"
-#include "../parallel.h"
+#include "classes.h"
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
@@ -38,86 +38,6 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     return 1000 + time + packed * slow + weight + products;
 }
 
-/* ---- the weight transposed, as A ---- */
-
-enum { ROW_BLOCKS = 8 };
-
-typedef struct {
-    const fc_plan *plan;
-    const int64_t *taps;
-    int64_t tap_count;
-    const char *weight;
-    char *packed;
-} weight_job;
-
-/* Elements from a row of the transposed weight to the next: a line more than it holds, for rows a power of two apart would
- * fall on the same lines of the cache (512 channels: 4.5 ms to pack, against 0.5). */
-static int64_t weight_row_pitch(const fc_conv *problem, int64_t tap_count)
-{
-    return fc_round_up(problem->out_channels / problem->groups * tap_count, 16) + 16;
-}
-
-static void pack_rows_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const weight_job *job = context;
-    const fc_conv *p = &job->plan->problem;
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), group = task / ROW_BLOCKS, block = task % ROW_BLOCKS;
-    const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups;
-    job->plan->isa->kernels[p->dtype]->pack_weight_rows(
-        job->weight + group * outs * ins * fc_taps(p) * element, outs, ins, fc_taps(p), job->taps, job->tap_count,
-        ins * block / ROW_BLOCKS, ins * (block + 1) / ROW_BLOCKS,
-        job->packed + group * ins * weight_row_pitch(p, job->tap_count) * element, weight_row_pitch(p, job->tap_count));
-}
-
-static void pack_weight(const fc_plan *plan, const void *weight, const int64_t *taps, int64_t tap_count, void *packed,
-                        int threads)
-{
-    weight_job job = {plan, taps, tap_count, weight, packed};
-    if (plan->problem.layout == FC_CHANNELS_LAST)
-        fc_pack_panels(plan, weight, taps, tap_count, packed, threads);
-    else
-        fc_parallel_for(plan->problem.groups * ROW_BLOCKS, threads, pack_rows_task, &job);
-}
-
-/* ---- the packed weight: a list of offsets, one of taps, and the weight class by class ----
- *
- * Taps `step` apart, in each dimension, are of one class; a phase of an input gradient takes those of one (algorithm.h), a
- * forward pass all, of the only one. */
-
-typedef struct {
-    int64_t count[3], step[3];
-    size_t offsets_bytes, taps_bytes;
-} tap_classes;
-
-static tap_classes classes_of(const fc_plan *plan)
-{
-    const fc_conv *p = &plan->problem;
-    tap_classes classes;
-    for (int d = 0; d < 3; d++) {
-        classes.step[d] = plan->pass == FC_INPUT_GRADIENT ? fc_phase_tap_step(p, d) : 1;
-        classes.count[d] = fc_smaller(classes.step[d], p->kernel[d]);
-    }
-    classes.offsets_bytes = (size_t)fc_round_up(fc_volume(classes.count) * (int64_t)sizeof(int64_t), 128);
-    classes.taps_bytes = (size_t)fc_round_up(fc_taps(p) * (int64_t)sizeof(int64_t), 128);
-    return classes;
-}
-
-/* Elements of a class of so many taps. */
-static int64_t class_elements(const fc_plan *plan, int64_t tap_count)
-{
-    const fc_conv *p = &plan->problem;
-    return p->groups * (p->layout == FC_CHANNELS_LAST ? fc_panels_elements(plan, tap_count)
-                                                      : p->in_channels / p->groups * weight_row_pitch(p, tap_count));
-}
-
-/* The first tap of a class. */
-static void first_of(const tap_classes *classes, int64_t index, int64_t first[3])
-{
-    for (int d = 2; d >= 0; index /= classes->count[d--])
-        first[d] = index % classes->count[d];
-}
-
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */
 static int is_packed(const fc_plan *plan)
 {
@@ -127,47 +47,12 @@ static int is_packed(const fc_plan *plan)
     return plan->pass == FC_INPUT_GRADIENT && fc_taps(p) > 1;
 }
 
-static size_t packed(const fc_plan *plan)
-{
-    if (!is_packed(plan))
-        return 0;
-    const fc_conv *p = &plan->problem;
-    const tap_classes classes = classes_of(plan);
-    int64_t elements = 0, first[3];
-    for (int64_t i = 0; i < fc_volume(classes.count); i++) {
-        int64_t taps = 1;
-        first_of(&classes, i, first);
-        for (int d = 0; d < 3; d++)
-            taps *= fc_divide_up(p->kernel[d] - first[d], classes.step[d]);
-        elements += class_elements(plan, taps);
-    }
-    return classes.offsets_bytes + classes.taps_bytes + (size_t)elements * fc_element_bytes(p->dtype);
-}
-
-static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
-{
-    const fc_conv *p = &plan->problem;
-    const tap_classes classes = classes_of(plan);
-    int64_t *offsets = packed, *taps = (int64_t *)((char *)packed + classes.offsets_bytes);
-    int64_t offset = (int64_t)(classes.offsets_bytes + classes.taps_bytes);
-    for (int64_t i = 0; i < fc_volume(classes.count); i++) {
-        int64_t first[3];
-        first_of(&classes, i, first);
-        const int64_t count = fc_class_taps(p, first, classes.step, taps);
-        pack_weight(plan, weight, taps, count, (char *)packed + offset, threads);
-        offsets[i] = offset;
-        offset += class_elements(plan, count) * (int64_t)fc_element_bytes(p->dtype);
-    }
-}
+static size_t packed(const fc_plan *plan) { return is_packed(plan) ? fc_classes_bytes(plan) : 0; }
 
 /* The weight of the class whose first tap is given; NULL where the weight is read as it lies. */
 static const void *packed_class(const fc_plan *plan, const fc_operands *operands, const int64_t first[3])
 {
-    if (!operands->packed || !is_packed(plan))
-        return NULL;
-    const tap_classes classes = classes_of(plan);
-    const int64_t index = (first[0] * classes.count[1] + first[1]) * classes.count[2] + first[2];
-    return (const char *)operands->packed + ((const int64_t *)operands->packed)[index];
+    return operands->packed && is_packed(plan) ? fc_class_of(plan, operands->packed, first) : NULL;
 }
 
 /* ---- forward ---- */
@@ -228,7 +113,7 @@ static fc_gemm phase_gemm(const fc_plan *plan, const fc_operands *operands, cons
     if (p->layout == FC_CHANNELS_FIRST) {
         gemm.rows = ins;
         gemm.columns = pixels;
-        const int64_t pitch = weight_row_pitch(p, taps);
+        const int64_t pitch = fc_class_pitch(p, taps);
         gemm.a = is_packed(plan) ? (fc_matrix){.data = weight, .row = pitch, .depth = 1, .group = ins * pitch}
                                  : (fc_matrix){.data = operands->weight, .row = 1, .depth = ins, .group = outs * ins};
         gemm.b = grad_output;
@@ -309,5 +194,5 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     fc_gemm_run(&gemm, workspace, threads);
 }
 
-const fc_algo fc_algo_im2col = {.name = "im2col", .supports = supports, .cost = cost, .packed = packed, .pack = pack,
+const fc_algo fc_algo_im2col = {.name = "im2col", .supports = supports, .cost = cost, .packed = packed, .pack = fc_classes_pack,
                                 .workspace = workspace, .run = run};

@@ -28,6 +28,7 @@ typedef struct {
     const int64_t *a_rows, *a_depths; /* NULL, or [rows] and [depth]: where they lie, instead of strides */
     const void *b;
     int64_t b_depth;
+    const int64_t *b_depths; /* NULL, or [depth]: where its rows lie, instead of a stride */
     void *c;
     int64_t c_row;
     int accumulate;          /* C += instead of C = */
@@ -36,6 +37,19 @@ typedef struct {
     double low, high;        /* the result is clamped to these; NaN passes */
     const void *next;        /* NULL, or B of the panel to come */
 } fc_panel;
+
+/* c[row][column] = (or +=) the dot product of a row of a with one of b: `lines` stretches of `depth` elements each. */
+typedef struct {
+    int64_t rows, columns, lines, depth;
+    const void *a;
+    int64_t a_row, a_line;
+    const void *b;
+    int64_t b_row, b_line;
+    const int64_t *b_rows; /* NULL, or [columns]: where its rows lie, instead of a stride */
+    void *c;
+    int64_t c_row, c_column;
+    int accumulate;
+} fc_dots;
 
 /* How a grid of outputs sees its source: output o and tap t (in each of three dimensions) read coordinate
  *     o * step + t * tap_step + origin
@@ -167,10 +181,9 @@ typedef struct {
     /* The windows of outputs [n0, n1) of an image, [output][channel, tap], `pitch` apart. */
     void (*unfold_rows)(const fc_conv *problem, const void *image, int64_t n0, int64_t n1, void *rows, int64_t pitch);
 
-    /* Locally connected layers: see local.c.  c[row * c_row + column * c_column] = the dot product of a row of a with one of
-     * b, all contiguous and `depth` long. */
-    void (*dots)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_row, const void *b, int64_t b_row,
-                 void *c, int64_t c_row, int64_t c_column);
+    void (*dots)(const fc_dots *dots);
+
+    /* Locally connected layers: see local.c. */
     /* target[j] = (or +=) the sum over i < count of factors[i * factor_step] * rows[i * row_pitch + j], j < length. */
     void (*sum_scaled)(int64_t count, const void *factors, int64_t factor_step, const void *rows, int64_t row_pitch,
                        int64_t length, int accumulate, void *target);

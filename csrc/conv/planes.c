@@ -1,0 +1,113 @@
+#include "planes.h"
+
+enum {
+    MOST_REACH = 1 << 16, /* elements between the first tap and the last, with those between */
+    MOST_PHASES = 256,    /* of an input gradient */
+    LEAST_COLUMNS = 256,  /* of a block that does not take the whole width */
+};
+
+const char *fc_planes_refuse(const fc_conv *problem, fc_pass pass)
+{
+    double reach = 1, phases = 1;
+    for (int d = 0; d < 3; d++) {
+        reach *= (double)problem->dilation[d] * (double)(problem->kernel[d] - 1) + 1;
+        phases *= (double)fc_smaller(problem->stride[d], problem->in_size[d]);
+    }
+    if (reach > MOST_REACH)
+        return "needs a kernel that reaches over fewer elements";
+    return pass == FC_INPUT_GRADIENT && phases > MOST_PHASES ? "needs a smaller stride" : NULL;
+}
+
+/* What all phases of an input gradient read of grad_output, as one window over the grid of the first. */
+static fc_window gradient_window(const fc_conv *problem)
+{
+    int64_t strides[5], last[3];
+    fc_window all = {.channels = 1, .step = {1, 1, 1}, .tap_step = {1, 1, 1}};
+    fc_tensor_strides(problem->layout, problem->out_channels, problem->out_size, strides);
+    for (int d = 0; d < 3; d++) {
+        all.out[d] = fc_divide_up(problem->in_size[d], problem->stride[d]);
+        all.in[d] = problem->out_size[d];
+        all.stride[d] = strides[2 + d];
+        all.origin[d] = problem->out_size[d];
+        last[d] = -problem->out_size[d];
+    }
+    fc_phase phase;
+    for (int64_t i = 0; i < fc_phase_count(problem); i++)
+        if (fc_phase_make(problem, i, &phase))
+            for (int d = 0; d < 3; d++) {
+                const fc_window *window = &phase.window;
+                all.origin[d] = fc_smaller(all.origin[d], window->origin[d] - fc_window_reach(window, d));
+                last[d] = fc_larger(last[d], window->origin[d]);
+            }
+    for (int d = 0; d < 3; d++)
+        all.taps[d] = fc_larger(1, last[d] - all.origin[d] + 1);
+    return all;
+}
+
+fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes)
+{
+    const fc_conv *p = &plan->problem;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), lanes = plan->isa->kernels[p->dtype]->lanes;
+    fc_plane plane = {.window = plan->pass == FC_INPUT_GRADIENT ? gradient_window(p) : fc_forward_window(p), .cell = cell};
+    const fc_window *window = &plane.window;
+    int64_t beyond[3], phases = 1;
+    for (int d = 0; d < 3; d++) {
+        beyond[d] = fc_window_reach(window, d) / window->step[d];
+        phases *= fc_window_phases(window, d);
+    }
+    const int64_t cells = bytes / (phases * (1 + beyond[0]) * cell * element); /* of a phase's rows */
+    const int64_t most_columns = fc_larger(fc_larger(LEAST_COLUMNS, beyond[2]), cells / (1 + beyond[1]) - beyond[2]);
+    plane.across = fc_divide_up(window->out[2], most_columns);
+    plane.columns = fc_divide_up(window->out[2], plane.across);
+    plane.length[2] = plane.columns + beyond[2];
+    const int64_t most_rows = fc_larger(fc_larger(1, beyond[1]), cells / plane.length[2] - beyond[1]);
+    plane.down = fc_divide_up(window->out[1], most_rows);
+    plane.rows = fc_divide_up(window->out[1], plane.down);
+    plane.length[1] = plane.rows + beyond[1];
+    plane.length[0] = 1 + beyond[0];
+    plane.phase_cells = fc_volume(plane.length) + (cell == 1 ? lanes : 0); /* whole vectors are written */
+    plane.elements = fc_round_up(phases * plane.phase_cells * cell + lanes, lanes);
+    return plane;
+}
+
+int64_t fc_plane_blocks(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }
+
+fc_plane_block fc_plane_block_at(const fc_plane *plane, int64_t block)
+{
+    const int64_t *out = plane->window.out, across = block % plane->across, down = block / plane->across % plane->down;
+    return (fc_plane_block){block / (plane->across * plane->down), out[1] * down / plane->down, out[1] * (down + 1) / plane->down,
+                            out[2] * across / plane->across, out[2] * (across + 1) / plane->across};
+}
+
+int64_t fc_plane_sums(const fc_plan *plan) { return plan->pass == FC_INPUT_GRADIENT ? fc_phase_count(&plan->problem) : 1; }
+
+void fc_plane_list(const fc_plan *plan, const fc_plane *plane, fc_plane_sum *sums, int64_t *room)
+{
+    const fc_conv *p = &plan->problem;
+    const fc_window *all = &plane->window;
+    for (int64_t i = 0; i < fc_plane_sums(plan); i++) {
+        fc_phase phase = {.window = *all};
+        sums[i].taps = 0;
+        if (plan->pass == FC_INPUT_GRADIENT && !fc_phase_make(p, i, &phase))
+            continue;
+        const fc_window *window = &phase.window;
+        int64_t *offsets = room, *places = room + fc_volume(window->taps), tap[3];
+        for (tap[0] = 0; tap[0] < window->taps[0]; tap[0]++)
+            for (tap[1] = 0; tap[1] < window->taps[1]; tap[1]++)
+                for (tap[2] = 0; tap[2] < window->taps[2]; tap[2]++) {
+                    int64_t part = 0, cell = 0;
+                    for (int d = 0; d < 3; d++) {
+                        const int64_t reach = tap[d] * window->tap_step[d] + window->origin[d] - all->origin[d];
+                        part = part * fc_window_phases(all, d) + reach % all->step[d];
+                        cell = cell * plane->length[d] + reach / all->step[d];
+                    }
+                    places[sums[i].taps] = sums[i].taps;
+                    offsets[sums[i].taps++] = part * plane->phase_cells + cell;
+                }
+        if (plan->pass == FC_INPUT_GRADIENT)
+            fc_class_taps(p, phase.first_tap, phase.tap_step, places);
+        sums[i].offsets = offsets;
+        sums[i].places = places;
+        room += 2 * sums[i].taps;
+    }
+}

@@ -1,0 +1,46 @@
+/* Planes of a tensor, padded with zeros and split by stride, a block of rows at a time: every tap of every output is then a
+ * contiguous stretch.  For stride 2 and three taps the padded row a b c d e f g ... becomes
+ *
+ *     phase 0   a c e g ...      tap 0 of outputs 0, 1, 2 ... starts at a, tap 2 at c
+ *     phase 1   b d f h ...      tap 1 starts at b
+ *
+ * and an output is sum over taps of plane[offset[tap] + i] * weight[tap], whatever stride, dilation and kernel.  A cell of a plane
+ * is one element, or a vector of channels. */
+#ifndef FC_PLANES_H
+#define FC_PLANES_H
+
+#include "../algorithm.h"
+
+/* A window over the planes of a tensor, packed a block of rows at a time. */
+typedef struct {
+    fc_window window;
+    int64_t cell;                    /* elements of one */
+    int64_t length[3];               /* cells a phase of a block */
+    int64_t rows, columns;           /* of the grid in a block, at most */
+    int64_t down, across;            /* blocks along the height and the width */
+    int64_t phase_cells, elements;   /* from a phase to the next; of the whole */
+} fc_plane;
+
+/* Where a block is: its plane of the depth, its rows and columns of the grid. */
+typedef struct {
+    int64_t z, y0, y1, x0, x1;
+} fc_plane_block;
+
+/* One of the sums that a plane serves: a forward pass has one, an input gradient one for each phase of its stride. */
+typedef struct {
+    int64_t taps;
+    const int64_t *offsets, *places; /* of each tap: in the plane, in cells, and in the kernel */
+} fc_plane_sum;
+
+/* NULL, or why a block cannot hold all that the kernel reaches from one output, or an input gradient's every phase. */
+const char *fc_planes_refuse(const fc_conv *problem, fc_pass pass);
+/* Blocks of about so many bytes, of the tensor that the pass reads; those of the kernel's reach at least. */
+fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes);
+int64_t fc_plane_blocks(const fc_plane *plane);
+fc_plane_block fc_plane_block_at(const fc_plane *plane, int64_t block);
+
+int64_t fc_plane_sums(const fc_plan *plan);
+/* Fills `sums`, and `room` for two numbers of each tap: no tap of the kernel belongs to more than one. */
+void fc_plane_list(const fc_plan *plan, const fc_plane *plane, fc_plane_sum *sums, int64_t *room);
+
+#endif

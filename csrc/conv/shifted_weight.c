@@ -1,0 +1,155 @@
+/* The gradient of the weight from shifted planes: dot products along rows, of grad_output and of the planes.
+ *
+ *     dw[k][c,t] = sum over images, o of dy[k][o] x[c][o + off(t)]
+ *
+ * Both operands are read along their rows, which is how they lie: im2col has to transpose its windows instead, for the lanes of its
+ * product are channels and taps.  The planes are packed (planes.h) where there is padding or a stride; otherwise they are the input
+ * itself, and for a kernel of one element all pixels are one row.  A task sums, for a few channels, over a slice of the images'
+ * blocks; how many slices there are follows from the problem alone, and so do the bits. */
+#include "shifted.h"
+#include "../parallel.h"
+#include "planes.h"
+
+enum {
+    TOGETHER = 32,           /* channels of a task, at most */
+    PLANES_BYTES = 256 << 10, /* of their planes: they stay in L2 */
+    TASKS = 16,              /* at least, where there is so much work */
+};
+
+typedef struct {
+    fc_plan plan; /* of the problem, flattened where it can be */
+    const fc_operands *operands;
+    const fc_kernels *kernels;
+    fc_plane plane;
+    int in_place;
+    int64_t ins, outs, taps;        /* of a group */
+    int64_t together, channel_blocks;
+    int64_t units, slices;          /* units: blocks of planes of all images */
+    int64_t in[5], out[5];          /* strides of the tensors */
+    size_t part, offsets_bytes, planes_bytes;
+    const int64_t *offsets;         /* [together * taps]: where a channel and tap begin */
+    char *parts, *workspace;
+} job;
+
+static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
+
+/* A kernel of one element sees all pixels as one row. */
+static fc_conv flattened(const fc_conv *problem)
+{
+    fc_conv p = *problem;
+    if (fc_taps(&p) > 1 || fc_volume(p.stride) > 1 || p.padding[0] || p.padding[1] || p.padding[2])
+        return p;
+    for (int d = 0; d < 3; d++)
+        p.in_size[d] = p.out_size[d] = d == 2 ? fc_volume(problem->out_size) : 1;
+    return p;
+}
+
+static int is_unpadded(const fc_conv *p)
+{
+    for (int d = 0; d < 3; d++)
+        if (p->stride[d] > 1 || p->padding[d] || p->out_size[d] + (p->kernel[d] - 1) * p->dilation[d] > p->in_size[d])
+            return 0;
+    return 1;
+}
+
+static job make_job(const fc_plan *plan, const fc_operands *operands)
+{
+    job j = {.plan = *plan, .operands = operands, .kernels = plan->isa->kernels[plan->problem.dtype]};
+    j.plan.problem = flattened(&plan->problem);
+    const fc_conv *p = &j.plan.problem;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype);
+    fc_tensor_strides(p->layout, p->in_channels, p->in_size, j.in);
+    fc_tensor_strides(p->layout, p->out_channels, p->out_size, j.out);
+    j.ins = p->in_channels / p->groups;
+    j.outs = p->out_channels / p->groups;
+    j.taps = fc_taps(p);
+    j.in_place = is_unpadded(p);
+    j.channel_blocks = fc_divide_up(j.ins, TOGETHER);
+    j.together = fc_divide_up(j.ins, j.channel_blocks);
+    j.plane = fc_plane_make(&j.plan, 1, PLANES_BYTES / fc_larger(j.together, TOGETHER / 4));
+    j.units = p->batch * fc_plane_blocks(&j.plane);
+    j.slices = fc_larger(1, fc_smaller(j.units, TASKS / (p->groups * j.channel_blocks)));
+    j.part = (size_t)(p->out_channels * j.ins * j.taps * element);
+    j.offsets_bytes = line((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) + line((int64_t)sizeof(fc_plane_sum));
+    j.planes_bytes = j.in_place ? 0 : line(j.together * j.plane.elements * element);
+    return j;
+}
+
+static size_t parts_bytes(const job *j) { return j->slices > 1 ? line(j->slices * (int64_t)j->part) : 0; }
+
+static void task(void *context, int64_t task, int thread)
+{
+    const job *j = context;
+    const fc_conv *p = &j->plan.problem;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), blocks = fc_plane_blocks(&j->plane), slice = task % j->slices;
+    const int64_t channel_block = task / j->slices % j->channel_blocks, group = task / (j->slices * j->channel_blocks);
+    const int64_t channel = j->ins * channel_block / j->channel_blocks;
+    const int64_t channels = j->ins * (channel_block + 1) / j->channel_blocks - channel;
+    const int64_t first_unit = j->units * slice / j->slices, last_unit = j->units * (slice + 1) / j->slices;
+    char *planes = j->workspace + (size_t)thread * j->planes_bytes;
+    fc_dots dots = {.rows = j->outs, .columns = channels * j->taps, .a_row = j->out[1], .a_line = j->out[3], .b = planes,
+                    .b_line = j->in_place ? j->in[3] : j->plane.length[2], .b_rows = j->offsets, .c_row = j->ins * j->taps,
+                    .c_column = 1};
+    dots.c = j->parts + slice * (int64_t)j->part + (group * j->outs * j->ins + channel) * j->taps * element;
+    for (int64_t unit = first_unit; unit < last_unit; unit++) {
+        const int64_t image = unit / blocks;
+        const fc_plane_block block = fc_plane_block_at(&j->plane, unit % blocks);
+        const int64_t first[3] = {block.z, block.y0, block.x0};
+        const char *source = (const char *)j->operands->input +
+                             (image * j->in[0] + (group * j->ins + channel) * j->in[1]) * element;
+        for (int64_t c = 0; c < channels && !j->in_place; c++)
+            j->kernels->pack_plane(&j->plane.window, first, j->plane.length, j->plane.phase_cells, source + c * j->in[1] * element,
+                                   planes + c * j->plane.elements * element);
+        if (j->in_place)
+            dots.b = source + (block.z * j->in[2] + block.y0 * j->in[3] + block.x0) * element;
+        dots.a = (const char *)j->operands->output + (image * j->out[0] + group * j->outs * j->out[1] + block.z * j->out[2] +
+                                                      block.y0 * j->out[3] + block.x0) * element;
+        dots.lines = block.y1 - block.y0;
+        dots.depth = block.x1 - block.x0;
+        dots.accumulate = unit > first_unit;
+        j->kernels->dots(&dots);
+    }
+}
+
+/* Whole vectors along each row; sums that are begun and ended for each block; planes, packed. */
+double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
+{
+    const fc_conv p = flattened(problem);
+    const fc_kernels *kernels = isa->kernels[p.dtype];
+    const double ins = (double)(p.in_channels / p.groups), outs = (double)(p.out_channels / p.groups);
+    const double images = (double)p.batch * (double)p.groups, columns = ins * (double)fc_taps(&p), sums = columns * outs;
+    const double vectors = (double)(p.out_size[0] * p.out_size[1] * fc_divide_up(p.out_size[2], kernels->lanes));
+    const double blocks = (double)fc_divide_up(fc_volume(p.out_size), PLANES_BYTES / TOGETHER / (int64_t)fc_element_bytes(p.dtype));
+    const double rate = fc_multiply_adds_per_ns(isa, p.dtype) / kernels->lanes * (kernels->tile_rows > 6 ? 0.9 : 0.6);
+    const double packed = is_unpadded(&p) ? 0 : ins * (double)fc_volume(p.in_size) * (p.stride[2] > 2 ? 1.0 : 0.2);
+    return 3000 + images * (vectors * sums / rate * (1 + 1 / outs) + blocks * (300 + sums * 3) + packed);
+}
+
+size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)
+{
+    const job j = make_job(plan, NULL);
+    return j.offsets_bytes + parts_bytes(&j) + j.planes_bytes * (size_t)threads;
+}
+
+void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
+{
+    job j = make_job(plan, operands);
+    const fc_conv *p = &j.plan.problem;
+    fc_plane_sum *sum = workspace;
+    int64_t *room = (int64_t *)((char *)workspace + line((int64_t)sizeof *sum)), *offsets = room + 2 * j.taps;
+    fc_plane_list(&j.plan, &j.plane, sum, room);
+    j.offsets = offsets;
+    for (int64_t c = 0; c < j.together; c++)
+        for (int64_t t = 0; t < j.taps; t++) {
+            const int64_t z = t / (p->kernel[1] * p->kernel[2]), y = t / p->kernel[2] % p->kernel[1], x = t % p->kernel[2];
+            *offsets++ = j.in_place ? c * j.in[1] + z * p->dilation[0] * j.in[2] + y * p->dilation[1] * j.in[3] + x * p->dilation[2]
+                                    : c * j.plane.elements + sum->offsets[t];
+        }
+    char *parts = (char *)workspace + j.offsets_bytes;
+    j.parts = j.slices > 1 ? parts : operands->weight;
+    j.workspace = parts + parts_bytes(&j);
+    fc_parallel_for(p->groups * j.channel_blocks * j.slices, threads, task, &j);
+    const int64_t count = p->out_channels * j.ins * j.taps;
+    if (j.slices > 1)
+        j.kernels->reduce(j.slices, count, j.parts, count, 1, 0, operands->weight);
+}
