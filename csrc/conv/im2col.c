@@ -35,7 +35,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
     const double time = fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
-    return 1000 + time + packed * slow + weight + products;
+    const int forward = pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST;
+    const double stored = forward ? pixels * out_group * (double)problem->groups * 0.2 : 0;
+    return 1000 + time + packed * slow + weight + products + stored;
 }
 
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */

@@ -95,7 +95,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa, int 
     const double weight = pass != FC_FORWARD ? 0.4 : bytes > U_BYTES ? 0.12 : 0.03;
     if (points > 4 && s.ins < LEAST_CHANNELS)
         return INFINITY;
-    return 4000 + products * (tiles * (double)s.ins * outs / fc_multiply_adds_per_ns(isa, problem->dtype) +
+    const double narrow = outs / kernels->lanes / (double)fc_panel_count(kernels, s.outs); /* vectors of a panel */
+    const double multiply = tiles * (double)s.ins * outs / fc_multiply_adds_per_ns(isa, problem->dtype);
+    return 4000 + products * (40 + tiles * 2 + multiply * (0.93 + 0.7 / (narrow * narrow)) +
                               (tiles * (ins * 0.18 + outs * 0.2) + ins * outs * weight) * vectors);
 }
 
