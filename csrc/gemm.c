@@ -214,6 +214,10 @@ static void gemm_task(void *context, int64_t task, int thread)
             panel.columns = n1 - n0;
             panel.b = panel_of_b(job, segment_b, k0, k1, n0, n1, room_b, room_rows, &panel.b_depth);
             panel.c = block_c + (n0 - first_column) * element;
+            if (gemm->b.source == FC_IN_PLACE && n1 < gemm->columns) {
+                panel.next = segment_b + (k0 * gemm->b.depth + n1) * element;
+                panel.next_depth = gemm->b.depth;
+            }
             if (last && gemm->bias) {
                 const int channels_first = gemm->layout == FC_CHANNELS_FIRST;
                 const int64_t channel = channels_first ? group * gemm->rows + r0 : group * gemm->columns + n0;

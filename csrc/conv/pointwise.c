@@ -11,9 +11,6 @@
 #include "../gemm.h"
 #include "../parallel.h"
 
-/* Below so many rows of the result a panel is read in place: packing it would cost as much as it saves. */
-enum { ROWS_IN_PLACE = 32 };
-
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
     (void)pass;
@@ -37,7 +34,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pixels * (double)problem->groups * (pass == FC_INPUT_GRADIENT ? outs : ins);
     const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups : 0; /* read by columns */
     return 600 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
-           packed * (pass == FC_WEIGHT_GRADIENT ? 0.5 : 0.2) + weight;
+           packed * (pass == FC_WEIGHT_GRADIENT ? 0.5 : 0.05) + weight;
 }
 
 static size_t packed(const fc_plan *plan)
@@ -114,7 +111,6 @@ static fc_gemm make_gemm(const fc_plan *plan, const fc_operands *operands)
             gemm.a.depth = ins;
         }
         gemm.b = forward ? input : output;
-        gemm.b.source = gemm.rows <= ROWS_IN_PLACE ? FC_IN_PLACE : FC_WINDOW;
         gemm.b.depth = pixels;
         gemm.b.window = fc_matrix_window(gemm.depth, pixels, pixels);
     } else {

@@ -35,7 +35,8 @@ typedef struct {
     const void *row_bias;    /* NULL or [rows], added last */
     const void *column_bias; /* NULL or [columns] */
     double low, high;        /* the result is clamped to these; NaN passes */
-    const void *next;        /* NULL, or B of the panel to come */
+    const void *next;        /* NULL, or B of the panel to come: packed, or rows next_depth apart */
+    int64_t next_depth;
 } fc_panel;
 
 /* c[row][column] = (or +=) the dot product of a row of a with one of b: `lines` stretches of `depth` elements each. */
