@@ -30,11 +30,12 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double pixels = (double)problem->batch * (double)fc_volume(problem->out_size);
     const double lanes = pass == FC_WEIGHT_GRADIENT ? ins : (double)fc_volume(problem->out_size);
     const double rows = pass == FC_INPUT_GRADIENT ? ins : outs;
-    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows;
+    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows *
+                         (pass == FC_WEIGHT_GRADIENT ? 1.1 : 1 + 10 / lanes);
     const double packed = pixels * (double)problem->groups * (pass == FC_INPUT_GRADIENT ? outs : ins);
     const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups : 0; /* read by columns */
     return 600 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
-           packed * (pass == FC_WEIGHT_GRADIENT ? 0.5 : 0.05) + weight;
+           packed * (pass == FC_WEIGHT_GRADIENT ? 0.6 : 0.05) + weight;
 }
 
 static size_t packed(const fc_plan *plan)

@@ -75,7 +75,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + 60.0 * (double)ins) +
-           fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * 1.08 +
+           fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
            images * (double)ins * (double)fc_volume(from) * (forward ? gather : 0.3 * vectors) +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }
