@@ -28,9 +28,10 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double taps = (double)fc_taps(problem), pixels = (double)problem->batch * (double)fc_volume(problem->out_size);
     const double rows = pass == FC_INPUT_GRADIENT ? in_group : out_group;
     const double lanes = pass == FC_WEIGHT_GRADIENT ? in_group * taps : (double)fc_volume(problem->out_size);
-    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows;
+    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows *
+                         (pass == FC_WEIGHT_GRADIENT ? 1.1 : 1 + 10 / lanes);
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
-    const double slow = pass == FC_WEIGHT_GRADIENT ? 0.7 : problem->stride[2] > 1 ? 0.6 : 0.3;
+    const double slow = pass == FC_WEIGHT_GRADIENT ? 0.6 : problem->stride[2] > 1 ? 0.6 : 0.3;
     const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups * 2 : 0;
     const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
