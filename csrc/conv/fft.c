@@ -3,9 +3,10 @@
  *     y[c,m] = the correlation of x[c] with w[c,m] = F^-1( F(x[c]) * conj F(w[c,m]) )      stride 1
  *
  * A plane is cut into squares of n x n (overlap-save): each gives the n - reach rows and columns of outputs that its circular
- * correlation gets right.  Two squares go at a time, as the real and the imaginary part of one, for the kernel is real.  The vectors
- * of a transform hold columns (isa/fft.inc); rows are transposed into that form and back, a vector of them at a time, and a column
- * is transformed, multiplied and transformed back while it is in L1.  The gradient of the input is the same with the kernel turned.
+ * correlation gets right.  Two squares go at a time, as the real and the imaginary part of one, for the kernel is real.  The
+ * vectors of a transform hold columns (isa/fft.inc); rows are transposed into that form and back, a vector of them at a time, and
+ * a column is transformed, multiplied and transformed back while it is in L1.  The gradient of the input is the same with the
+ * kernel turned.
  *
  * What is not finite spreads over a square: such planes are left to `depthwise`, all of them. */
 #include "../algorithm.h"
@@ -191,7 +192,8 @@ static void load_square(const job *j, int64_t channel, int64_t unit, int64_t row
                               .stride = {0, j->in[1], 1}};
     const char *source = (const char *)(forward ? j->operands->input : j->operands->output) +
                          (at.image * channels + plane) * j->in[0] * j->in[1] * (int64_t)fc_element_bytes(p->dtype);
-    j->kernels->pack_plane(&window, (int64_t[3]){0, at.y + row, at.x}, (int64_t[3]){1, j->kernels->lanes, j->side}, 0, source, rows);
+    const int64_t first[3] = {0, at.y + row, at.x}, length[3] = {1, j->kernels->lanes, j->side};
+    j->kernels->pack_plane(&window, first, length, 0, source, rows);
 }
 
 static int store_square(const job *j, int64_t channel, int64_t unit, int64_t row, const char *rows)

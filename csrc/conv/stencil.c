@@ -208,7 +208,8 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     j.finite = back || j.kernels->all_finite(p->out_channels * fc_taps(p), operands->weight);
     const int64_t row = fc_divide_up(s->out[1], j.kernels->lanes) * fc_taps(p);
     const int64_t wanted = fc_divide_up(j.planes, threads) * s->out[0] * row / TASK_TAPS > 2 ? TASK_TAPS : TASK_TAPS / 4;
-    j.row_blocks = fc_divide_up(s->out[0], fc_larger(TASK_ROWS, wanted / row));
+    const int64_t least = fc_larger(TASK_ROWS, 8 * (p->kernel[1] - 1)); /* the first rows of a stream are begun for nothing */
+    j.row_blocks = fc_divide_up(s->out[0], fc_larger(least, wanted / row));
     j.together = j.row_blocks > 1 ? 1 : fc_larger(1, wanted / (row * s->out[0]));
     fc_parallel_for(j.row_blocks * fc_divide_up(j.planes, j.together), threads, task, &j);
 }

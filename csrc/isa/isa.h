@@ -288,8 +288,8 @@ typedef struct {
     void (*load_cells)(const fc_cells *cells, const void *source, void *target);
     int (*store_cells)(const fc_cells *cells, const void *source, const void *bias, fc_activation activation, void *target);
 
-    /* Fourier transforms of `vectors` vectors of columns of n rows, n a power of two; and forward, times the conjugate of a filter's,
-     * plus what the bias (or NULL) adds to every value, real and imaginary, and back.  See isa/fft.inc. */
+    /* Fourier transforms of `vectors` vectors of columns of n rows, n a power of two; and forward, times the conjugate of a
+     * filter's, plus what the bias (or NULL) adds to every value, real and imaginary, and back.  See isa/fft.inc. */
     void (*fft)(int64_t n, const void *twiddles, int inverse, int64_t vectors, void *re, void *im, int64_t pitch);
     void (*fft_filter)(int64_t n, const void *twiddles, int64_t vectors, void *re, void *im, const void *filter_re,
                        const void *filter_im, const void *bias, int64_t pitch);
