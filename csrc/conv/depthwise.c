@@ -58,25 +58,23 @@ typedef struct {
     int64_t sum_cells; /* of results, from a sum to the next */
 } fc_room;
 
-static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
-
 static fc_room make_room(const fc_plan *plan, const fc_plane *plane, int transposed)
 {
     const fc_conv *p = &plan->problem;
     const int64_t element = element_of(plan), lanes = lanes_of(plan), sums = fc_plane_sums(plan);
     const int64_t pixel = transposed ? lanes * element : 0;
     fc_room room = {.sum_cells = plane->rows * plane->length[2] + (plane->cell == 1 ? lanes : 0)};
-    room.taps = line(sums * (int64_t)sizeof(fc_plane_sum));
-    room.shared = room.taps + line(2 * fc_taps(p) * (int64_t)sizeof(int64_t));
-    room.bias = room.weights + line(fc_taps(p) * lanes * element);
-    room.plane = room.bias + line(lanes * element);
-    room.results = room.plane + line(plane->elements * element);
+    room.taps = fc_whole_lines(sums * (int64_t)sizeof(fc_plane_sum));
+    room.shared = room.taps + fc_whole_lines(2 * fc_taps(p) * (int64_t)sizeof(int64_t));
+    room.bias = room.weights + fc_whole_lines(fc_taps(p) * lanes * element);
+    room.plane = room.bias + fc_whole_lines(lanes * element);
+    room.results = room.plane + fc_whole_lines(plane->elements * element);
     /* a weight gradient sums by tap and lane instead */
     room.in = room.results + (plan->pass == FC_WEIGHT_GRADIENT
-                                  ? line((multiplier_of(p) * fc_taps(p) + plane->length[2]) * lanes * element)
-                                  : line(sums * room.sum_cells * plane->cell * element));
-    room.out = room.in + line(fc_volume(p->in_size) * pixel);
-    room.total = room.out + line(fc_volume(p->out_size) * pixel);
+                                  ? fc_whole_lines((multiplier_of(p) * fc_taps(p) + plane->length[2]) * lanes * element)
+                                  : fc_whole_lines(sums * room.sum_cells * plane->cell * element));
+    room.out = room.in + fc_whole_lines(fc_volume(p->in_size) * pixel);
+    room.total = room.out + fc_whole_lines(fc_volume(p->out_size) * pixel);
     return room;
 }
 
@@ -352,7 +350,7 @@ static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands)
 static size_t parts_bytes(const depthwise_job *job)
 {
     const fc_conv *p = &job->plan->problem;
-    return job->slices == 1 ? 0 : line(job->slices * p->out_channels * fc_taps(p) * element_of(job->plan));
+    return job->slices == 1 ? 0 : fc_whole_lines(job->slices * p->out_channels * fc_taps(p) * element_of(job->plan));
 }
 
 static size_t workspace(const fc_plan *plan, int threads)

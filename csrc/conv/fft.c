@@ -89,8 +89,6 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     return 20000 + (double)problem->out_channels * (pairs + 0.5) * pair_cost(problem, isa, side);
 }
 
-static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
-
 static job make_job(const fc_plan *plan, const fc_operands *operands)
 {
     const fc_conv *p = &plan->problem;
@@ -109,8 +107,8 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     }
     j.slices = fc_smaller(fc_divide_up(j.units, 2 * PAIRS), fc_divide_up(TASKS, p->out_channels));
     j.pitch = j.side + FC_LINE / element; /* rows of a power of two would fall on the same lines of the cache */
-    j.plane_bytes = line(j.side * j.pitch * element);
-    j.rows_bytes = line(j.side * j.kernels->lanes * element);
+    j.plane_bytes = fc_whole_lines(j.side * j.pitch * element);
+    j.rows_bytes = fc_whole_lines(j.side * j.kernels->lanes * element);
     j.thread_bytes = 4 * j.plane_bytes + 4 * j.rows_bytes;
     return j;
 }
@@ -268,7 +266,10 @@ static void list_twiddles(int64_t side, fc_dtype dtype, void *twiddles)
                 }
 }
 
-static size_t twiddle_bytes(const job *j) { return line(2 * j->side * (int64_t)fc_element_bytes(j->plan->problem.dtype)); }
+static size_t twiddle_bytes(const job *j)
+{
+    return fc_whole_lines(2 * j->side * (int64_t)fc_element_bytes(j->plan->problem.dtype));
+}
 
 static fc_plan direct_plan(const fc_plan *plan)
 {

@@ -83,8 +83,6 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 static size_t packed(const fc_plan *plan) { return plan->pass == FC_INPUT_GRADIENT ? fc_classes_bytes(plan) : 0; }
 
 static int64_t element_of(const fc_plan *plan) { return (int64_t)fc_element_bytes(plan->problem.dtype); }
-static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
-
 static job make_job(const fc_plan *plan, const fc_operands *operands, int threads)
 {
     const fc_conv *p = &plan->problem;
@@ -112,10 +110,10 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int thread
     j.in_place = forward && (double)fc_round_up(columns, lanes) < MOST_WASTE * (double)j.plane.length[2];
     j.c_row = j.in_place ? j.target[1] : fc_round_up(j.plane.rows * j.plane.length[2], lanes);
     j.c_sum = j.in_place ? 0 : j.outs_together * j.c_row;
-    j.sums_bytes = line(j.sums * (int64_t)sizeof(fc_plane_sum));
-    j.places_bytes = line((2 + j.together) * j.taps * (int64_t)sizeof(int64_t));
-    j.planes_bytes = line(j.together * j.plane.elements * element);
-    j.thread_bytes = j.planes_bytes + line((j.sums * j.c_sum + lanes) * element); /* whole vectors are read */
+    j.sums_bytes = fc_whole_lines(j.sums * (int64_t)sizeof(fc_plane_sum));
+    j.places_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t));
+    j.planes_bytes = fc_whole_lines(j.together * j.plane.elements * element);
+    j.thread_bytes = j.planes_bytes + fc_whole_lines((j.sums * j.c_sum + lanes) * element); /* whole vectors are read */
     return j;
 }
 

@@ -31,8 +31,6 @@ typedef struct {
     char *parts, *workspace;
 } job;
 
-static size_t line(int64_t bytes) { return (size_t)fc_round_up(bytes, 128); }
-
 /* A kernel of one element sees all pixels as one row. */
 static fc_conv flattened(const fc_conv *problem)
 {
@@ -70,12 +68,13 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     j.units = p->batch * fc_plane_blocks(&j.plane);
     j.slices = fc_larger(1, fc_smaller(j.units, TASKS / (p->groups * j.channel_blocks)));
     j.part = (size_t)(p->out_channels * j.ins * j.taps * element);
-    j.offsets_bytes = line((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) + line((int64_t)sizeof(fc_plane_sum));
-    j.planes_bytes = j.in_place ? 0 : line(j.together * j.plane.elements * element);
+    j.offsets_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) +
+                      fc_whole_lines((int64_t)sizeof(fc_plane_sum));
+    j.planes_bytes = j.in_place ? 0 : fc_whole_lines(j.together * j.plane.elements * element);
     return j;
 }
 
-static size_t parts_bytes(const job *j) { return j->slices > 1 ? line(j->slices * (int64_t)j->part) : 0; }
+static size_t parts_bytes(const job *j) { return j->slices > 1 ? fc_whole_lines(j->slices * (int64_t)j->part) : 0; }
 
 static void task(void *context, int64_t task, int thread)
 {
@@ -136,7 +135,7 @@ void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, voi
     job j = make_job(plan, operands);
     const fc_conv *p = &j.plan.problem;
     fc_plane_sum *sum = workspace;
-    int64_t *room = (int64_t *)((char *)workspace + line((int64_t)sizeof *sum)), *offsets = room + 2 * j.taps;
+    int64_t *room = (int64_t *)((char *)workspace + fc_whole_lines((int64_t)sizeof *sum)), *offsets = room + 2 * j.taps;
     fc_plane_list(&j.plan, &j.plane, sum, room);
     j.offsets = offsets;
     for (int64_t c = 0; c < j.together; c++)
