@@ -89,6 +89,7 @@ CONVOLUTIONS = [
     Convolution("one-sided", (1, 2, 6, 6), (3, 2, 3, 3), padding=((2, 0), (0, 2))),
     Convolution("more-padding-than-kernel", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5)),
     Convolution("pointwise-padded", (2, 4, 5, 5), (6, 4, 1, 1), padding=1),
+    Convolution("pointwise-padded-after", (2, 4, 5, 9), (6, 4, 1, 1), padding=((0, 2), (0, 1)), dilation=2),
     # Strides.
     Convolution("stride-beyond-kernel", (2, 3, 11, 13), (4, 3, 2, 2), stride=(3, 5)),
     Convolution("pointwise-strided", (2, 8, 9, 9), (12, 8, 1, 1), stride=2),

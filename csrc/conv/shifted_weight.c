@@ -31,14 +31,15 @@ typedef struct {
     char *parts, *workspace;
 } job;
 
-/* A kernel of one element sees all pixels as one row. */
+/* A kernel of one element that sees each pixel once sees all of them as one row. */
 static fc_conv flattened(const fc_conv *problem)
 {
     fc_conv p = *problem;
-    if (fc_taps(&p) > 1 || fc_volume(p.stride) > 1 || p.padding[0] || p.padding[1] || p.padding[2])
-        return p;
-    for (int d = 0; d < 3; d++)
+    for (int d = 0; d < 3; d++) {
+        if (p.kernel[d] > 1 || p.stride[d] > 1 || p.padding[d] || p.out_size[d] != problem->in_size[d])
+            return *problem;
         p.in_size[d] = p.out_size[d] = d == 2 ? fc_volume(problem->out_size) : 1;
+    }
     return p;
 }
 
