@@ -1,13 +1,18 @@
 /* A parallel loop over tasks.  The team's size is a clause of each region, never a global setting; OpenMP keeps the threads.
  *
  * libgomp hangs when a forked child starts a team that its parent had: a child runs on one thread (GCC bug 60035). */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getcpu */
+#endif
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #if defined(_OPENMP)
 /* Debian's clang has no omp.h */
 extern int omp_get_thread_num(void);
+extern int omp_get_num_threads(void);
 extern int omp_get_max_threads(void);
 #if defined(__clang__)
 const char *fc_openmp(void) { return "libomp"; }
@@ -47,6 +52,39 @@ typedef struct {
     int64_t end;
 } share;
 
+/* ---- threads that sleep beside their caller ---- */
+
+/* A thread that slept may be woken on the processor of the one that calls, most of all in a virtual machine, where an idle
+ * processor counts as one that is not there.  Both then spin in turn, for a time slice each: 8 ms a call instead of 20 us, for as
+ * long as the caller goes on.  So a thread that finds itself there moves on, and a caller that has nothing left to do lets those
+ * that have not begun have its processor. */
+#if defined(__linux__)
+static int processor(void) { return sched_getcpu(); }
+
+static void move_from(int place, int threads)
+{
+    cpu_set_t all, others;
+    if (sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < threads || !CPU_ISSET(place, &all))
+        return;
+    others = all;
+    CPU_CLR(place, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof all, &all);
+}
+#else
+static int processor(void) { return -1; }
+static void move_from(int place, int threads) { (void)place, (void)threads; }
+#endif
+
+/* Until `count` threads have begun; whoever is late is most often about to begin. */
+static void await(const int *begun, int count)
+{
+    enum { SPINS = 2000 };
+    for (int spin = 0; __atomic_load_n(begun, __ATOMIC_ACQUIRE) < count; spin++)
+        if (spin > SPINS)
+            sched_yield();
+}
+
 void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
 {
     if (threads > tasks)
@@ -62,16 +100,29 @@ void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
         const int64_t chunk = tasks / (threads * 16) + 1;
         for (int i = 0; i < count; i++)
             shares[i] = (share){tasks * i / count, tasks * (i + 1) / count};
+        const int caller = processor();
+        int begun = 1, team = 1;
 #pragma omp parallel num_threads(threads)
-        for (int i = 0, thread = omp_get_thread_num(); i < count; i++) {
-            share *s = &shares[(thread + i) % count];
-            for (;;) {
-                const int64_t first = __atomic_fetch_add(&s->next, chunk, __ATOMIC_RELAXED);
-                if (first >= s->end)
-                    break;
-                for (int64_t task = first; task < first + chunk && task < s->end; task++)
-                    body(context, task, thread);
+        {
+            const int thread = omp_get_thread_num();
+            if (thread == 0)
+                team = omp_get_num_threads();
+            else if (caller >= 0 && processor() == caller)
+                move_from(caller, threads);
+            if (thread > 0)
+                __atomic_add_fetch(&begun, 1, __ATOMIC_RELEASE);
+            for (int i = 0; i < count; i++) {
+                share *s = &shares[(thread + i) % count];
+                for (;;) {
+                    const int64_t first = __atomic_fetch_add(&s->next, chunk, __ATOMIC_RELAXED);
+                    if (first >= s->end)
+                        break;
+                    for (int64_t task = first; task < first + chunk && task < s->end; task++)
+                        body(context, task, thread);
+                }
             }
+            if (thread == 0)
+                await(&begun, team);
         }
         return;
     }
