@@ -18,9 +18,10 @@
 #include <math.h>
 
 enum {
-    PIXELS = 96,           /* of a block, at most: read each panel of the weight for so many */
+    PIXELS = 112,          /* of a block, at most: read each panel of the weight for so many */
     DEPTH = 256,           /* of a chunk: a panel of it is 48 KB */
     BLOCK_BYTES = 1 << 18, /* of C */
+    LEAST_RUN = 6,         /* pixels of a row of the map that are multiplied by themselves */
     PANEL_PIXELS = 4,      /* reading a panel costs as much as multiplying it with so many pixels */
 };
 
@@ -133,12 +134,12 @@ static void cut(job *j, int threads)
     const int64_t fewest = fc_divide_up(out[0] * out[1], j->column_blocks > 1 ? 1 : fc_larger(1, PIXELS / out[2]));
     double best = INFINITY;
     for (int64_t row_blocks = fewest; row_blocks < fc_smaller(out[0] * out[1] + 1, fewest + threads); row_blocks++) {
-        const int64_t rows = fc_divide_up(out[0] * out[1], row_blocks), pixels = rows * j->columns;
-        const int64_t least = fc_divide_up(j->panels * panel * pixels * element, BLOCK_BYTES);
+        const int64_t rows = fc_divide_up(out[0] * out[1], row_blocks);
+        const double pixels = (double)(out[0] * out[1] * j->columns) / (double)row_blocks;
+        const int64_t least = fc_divide_up(j->panels * panel * rows * j->columns * element, BLOCK_BYTES);
         for (int64_t blocks = fc_smaller(least, j->panels); blocks <= fc_smaller(j->panels, least + 2 * threads); blocks++) {
             const int64_t tasks = p->batch * p->groups * row_blocks * j->column_blocks * blocks;
-            const int64_t panels = fc_divide_up(j->panels, blocks);
-            const double work = (double)((pixels + PANEL_PIXELS) * (panels * panel + 2));
+            const double work = (pixels + PANEL_PIXELS) * ((double)(j->panels * panel) / (double)blocks + 2);
             const double time = (double)fc_divide_up(tasks, threads) * work;
             if (time < best) {
                 best = time;
@@ -249,6 +250,18 @@ static void copy_source(const job *j, const box *b, const char *source, int64_t 
                                room + (c - first) * j->room_channel * element);
 }
 
+/* Pixels of a block that lie one or two elements apart, as the kernel likes them best: a row of the map, or all, where the rows
+ * follow each other.  0: rows of other strides, or too short for as many sums as the units need. */
+static int64_t run_of(const job *j, int64_t columns)
+{
+    const int64_t apart = j->room_stride[2] * j->window.step[2];
+    if (apart > 2 || columns < LEAST_RUN)
+        return 0;
+    const int64_t row = j->room_stride[1] * j->window.step[1], plane = j->room_stride[0] * j->window.step[0];
+    const int one_run = row == columns * apart && (j->window.out[0] == 1 || plane == row * j->window.out[1]);
+    return one_run ? j->rows * columns : columns;
+}
+
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
@@ -288,7 +301,7 @@ static void task(void *context, int64_t task, int thread)
     const char *weight = (const char *)j->operands->packed + group * fc_panels_elements(j->plan, j->taps) * element;
     const char *bias = j->operands->bias ? (const char *)j->operands->bias + (group * j->outs + out0) * element : NULL;
 
-    const int64_t depth = window->channels * j->taps;
+    const int64_t depth = window->channels * j->taps, run = run_of(j, columns);
     for (int64_t k = 0; k < depth;) {
         const int64_t channel = k / j->taps, last_channel = fc_smaller(window->channels, channel + j->channels_together);
         const char *from = source + (channel * window->channel_stride + corner) * element;
@@ -298,8 +311,8 @@ static void task(void *context, int64_t task, int thread)
                 copy_source(j, &b, source, channel, last_channel, room);
         }
         const int64_t end = j->channels_together > 1 ? last_channel * j->taps : fc_smaller(k + DEPTH, last_channel * j->taps);
-        fc_panel panel = {.rows = pixels, .depth = end - k, .a = from, .a_rows = rows, .a_depths = j->depths + k % j->taps,
-                          .c_row = c_row, .accumulate = k > 0, .low = -INFINITY, .high = INFINITY};
+        fc_panel panel = {.depth = end - k, .a_rows = run ? NULL : rows, .a_row = j->room_stride[2] * window->step[2],
+                          .a_depths = j->depths + k % j->taps, .c_row = c_row, .accumulate = k > 0, .low = -INFINITY, .high = INFINITY};
         if (end == depth && (j->operands->activation == FC_RELU || j->operands->activation == FC_RELU6)) {
             panel.low = 0;
             panel.high = j->operands->activation == FC_RELU6 ? 6 : INFINITY;
@@ -309,9 +322,14 @@ static void task(void *context, int64_t task, int thread)
             panel.columns = n1 - n0;
             panel.b_depth = fc_round_up(n1 - n0, lanes);
             panel.b = weight + (n0 * depth + k * panel.b_depth) * element;
-            panel.c = c + (n0 - out0) * element;
+            panel.next = (const char *)panel.b + (q + 1 < p1 ? depth : panel.depth) * panel.b_depth * element;
             panel.column_bias = bias && end == depth ? bias + (n0 - out0) * element : NULL;
-            j->kernels->gemm(&panel);
+            for (int64_t n = 0; n < pixels; n += panel.rows) {
+                panel.rows = run ? fc_smaller(run, pixels - n) : pixels;
+                panel.a = run ? from + rows[n] * element : from;
+                panel.c = c + (n * c_row + n0 - out0) * element;
+                j->kernels->gemm(&panel);
+            }
         }
         k = end;
     }

@@ -34,7 +34,7 @@ extern const fc_algo fc_algo_im2col, fc_algo_winograd4, fc_algo_winograd6;
 enum {
     CHANNEL_BLOCK = 128,
     LEAST_CHANNELS = 8,   /* of more than four points: with fewer they err more than three times as much as a plain sum */
-    TILES = 32,           /* of a block, at most: V and M of more leave the cache */
+    TILES = 42,           /* of a block, at most: V and M of more leave the cache */
     M_BYTES = 400000,     /* of M at once */
     U_BYTES = 8 << 20,    /* of U that stay in the cache between calls */
     PANEL_ROWS = 4,       /* reading a panel of U costs as much as multiplying it with so many tiles */
@@ -203,15 +203,15 @@ static void cut(job *j, int64_t all_bands, int threads)
     for (int64_t band_blocks = fewest; band_blocks < fc_smaller(all_bands + 1, fewest + threads); band_blocks++)
         for (int64_t panel_blocks = 1; panel_blocks <= fc_smaller(j->panels, 2 * threads); panel_blocks++) {
             const int64_t blocks = j->plan->problem.groups * band_blocks * j->span_blocks * panel_blocks;
-            const int64_t tiles = fc_divide_up(all_bands, band_blocks) * span_tiles;
-            const int64_t columns = fc_divide_up(j->panels, panel_blocks) * panel;
-            const double work = (double)((tiles + PANEL_ROWS) * columns + tiles * INPUT_COLUMNS);
+            const double tiles = (double)(all_bands * span_tiles) / (double)band_blocks;
+            const double columns = (double)(j->panels * panel) / (double)panel_blocks;
+            const double work = (tiles + PANEL_ROWS) * columns + tiles * INPUT_COLUMNS;
             const double time = (double)fc_divide_up(blocks, threads) * work;
             if (time < best) {
                 best = time;
                 j->band_blocks = band_blocks;
                 j->panel_blocks = panel_blocks;
-                j->tiles = tiles;
+                j->tiles = fc_divide_up(all_bands, band_blocks) * span_tiles;
             }
         }
 }
@@ -272,7 +272,8 @@ static void task(void *context, int64_t task, int thread)
     const shape *s = &j->s;
     const fc_tiling *t = &s->tiling;
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype), points = all_points(t);
-    const int64_t part = task % j->panel_blocks, index = task / j->panel_blocks;
+    /* panels outermost: what a thread reads of U stays in its cache from block to block */
+    const int64_t blocks = j->plan->problem.groups * j->band_blocks * j->span_blocks, part = task / blocks, index = task % blocks;
     const int64_t span_block = index % j->span_blocks, band_block = index / j->span_blocks % j->band_blocks;
     const int64_t group = index / (j->span_blocks * j->band_blocks), all_bands = j->plan->problem.batch * t->bands;
     fc_tile_block b = {all_bands * band_block / j->band_blocks, all_bands * (band_block + 1) / j->band_blocks,
