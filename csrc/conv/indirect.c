@@ -21,7 +21,7 @@ enum {
     PIXELS = 112,          /* of a block, at most: read each panel of the weight for so many */
     DEPTH = 256,           /* of a chunk: a panel of it is 48 KB */
     BLOCK_BYTES = 1 << 18, /* of C */
-    LEAST_RUN = 6,         /* pixels of a row of the map that are multiplied by themselves */
+    LEAST_RUN = 10,         /* pixels of a row of the map that are multiplied by themselves */
     PANEL_PIXELS = 4,      /* reading a panel costs as much as multiplying it with so many pixels */
 };
 
@@ -67,9 +67,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(PIXELS / to[2] + 1);
     const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
-    const double loss = 1 + 0.7 / (narrow * narrow) - 0.05 + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0);
+    const double loss = 0.95 + 0.2 / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0);
     return 3000 + images * 500 + pixels * lanes * depth / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
-           pixels * panels * chunks * 3 + copied * (taps > 1 ? 0.3 : 0) + (channels_first ? pixels * lanes * 0.2 * vectors : 0) +
+           pixels * panels * chunks * 4 + copied * (taps > 1 ? 0.3 : 0) + (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
 }
 
@@ -255,11 +255,11 @@ static void copy_source(const job *j, const box *b, const char *source, int64_t 
 static int64_t run_of(const job *j, int64_t columns)
 {
     const int64_t apart = j->room_stride[2] * j->window.step[2];
-    if (apart > 2 || columns < LEAST_RUN)
+    if (apart > 2)
         return 0;
     const int64_t row = j->room_stride[1] * j->window.step[1], plane = j->room_stride[0] * j->window.step[0];
     const int one_run = row == columns * apart && (j->window.out[0] == 1 || plane == row * j->window.out[1]);
-    return one_run ? j->rows * columns : columns;
+    return one_run ? j->rows * columns : columns < LEAST_RUN ? 0 : columns;
 }
 
 static void task(void *context, int64_t task, int thread)

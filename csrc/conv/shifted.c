@@ -71,12 +71,15 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double reach = (double)((problem->kernel[2] - 1) * problem->dilation[2]) / (double)problem->stride[2];
     const double row = (double)(forward ? to[2] : fc_divide_up(to[2], problem->stride[2]));
     const double rows = (double)to[0] * (double)to[1] * row / (double)to[2] / (double)(phases > 1 ? problem->stride[1] : 1);
-    const double waste = (1 + reach / row) * ((double)outs + 1.5) / (double)outs;
+    const double in_place = (double)fc_round_up((int64_t)row, kernels->lanes) / row, flat = 1 + reach / row;
+    const double wide = (double)fc_round_up((int64_t)(rows * flat), kernels->lanes) / rows;
+    const double waste = (forward && in_place < MOST_WASTE * flat ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
+    const double packings = chunks > 1 ? (double)fc_divide_up(outs, MANY_OUTS_TILES * kernels->tile_rows) : 1;
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
-    return 2000 + images * (600.0 * (double)phases + 60.0 * (double)ins) +
+    return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
-           images * (double)ins * (double)fc_volume(from) * (forward ? gather : 0.3 * vectors) +
+           images * (double)ins * (double)fc_volume(from) * packings * (forward ? gather : 0.3 * vectors) +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }
 
