@@ -65,6 +65,13 @@ static inline fc_window fc_forward_window(const fc_conv *problem)
     return window;
 }
 
+/* Along one dimension, outputs that take the same taps: see conv/strands.h. */
+typedef struct {
+    int64_t first, step, count;              /* outputs first + i * step */
+    int64_t first_tap, tap_step, taps;       /* of the kernel; no taps: outputs without a product */
+    int64_t source, source_step, source_tap; /* output i reads the source at source + i * source_step + j * source_tap by its tap j */
+} fc_strand;
+
 /* A strided input gradient falls apart into dense phases.  Inputs i = q * stride + phase are read by
  * output o through tap t where o * stride + t * dilation - padding = i: for the taps t of one residue class,
  *     t = first + j * step,    o = q + origin - j * (step * dilation / stride),
@@ -76,12 +83,16 @@ typedef struct {
 } fc_phase;
 
 int64_t fc_phase_count(const fc_conv *problem);
+/* One dimension of a phase. */
+fc_strand fc_phase_along(const fc_conv *problem, int d, int64_t shift);
 /* Taps of dimension d so many apart belong to one phase. */
 int64_t fc_phase_tap_step(const fc_conv *problem, int d);
 /* 0 where no tap belongs to the phase: that part of the gradient is zero. */
 int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase);
 /* The flat kernel indices of the taps from `first` on that lie `step` apart, in the order of a phase's window; returns how many. */
 int64_t fc_class_taps(const fc_conv *problem, const int64_t first[3], const int64_t step[3], int64_t *taps);
+
+int fc_all_finite(const fc_plan *plan, const void *array, int64_t count, int threads);
 
 /* An input gradient before the first sum: the bias of each channel, or zero. */
 void fc_start_input(const fc_plan *plan, const fc_operands *operands, int64_t image, int64_t first, int64_t last);

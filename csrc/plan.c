@@ -123,7 +123,7 @@ static void finite_task(void *context, int64_t task, int thread)
         __atomic_store_n(&job->finite, 0, __ATOMIC_RELAXED);
 }
 
-static int all_finite(const fc_plan *plan, const void *array, int64_t count, int threads)
+int fc_all_finite(const fc_plan *plan, const void *array, int64_t count, int threads)
 {
     finite_job job = {plan, array, count, 1};
     fc_parallel_for(fc_divide_up(count, FINITE_COUNT), threads, finite_task, &job);
@@ -167,10 +167,10 @@ static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, 
     const int64_t results = p->batch * p->in_channels * fc_volume(p->in_size);
     if (weights > results) {
         const fc_status status = run_algorithm(plan, operands, threads);
-        if (status != FC_OK || all_finite(plan, operands->input, results, threads))
+        if (status != FC_OK || fc_all_finite(plan, operands->input, results, threads))
             return status;
     }
-    if (all_finite(plan, operands->weight, weights, threads))
+    if (fc_all_finite(plan, operands->weight, weights, threads))
         return weights > results ? FC_OK : run_algorithm(plan, operands, threads);
     fc_operands plain = *operands;
     plain.packed = NULL;
@@ -210,6 +210,23 @@ int64_t fc_phase_tap_step(const fc_conv *problem, int d)
     return problem->stride[d] / greatest_common_divisor(problem->stride[d], problem->dilation[d]);
 }
 
+fc_strand fc_phase_along(const fc_conv *problem, int d, int64_t shift)
+{
+    const int64_t stride = problem->stride[d], dilation = problem->dilation[d], step = fc_phase_tap_step(problem, d);
+    const int64_t reach = shift + problem->padding[d];
+    fc_strand strand = {.first = shift, .step = stride, .count = fc_divide_up(problem->in_size[d] - shift, stride),
+                        .tap_step = step, .source_step = 1, .source_tap = -(dilation * step / stride)};
+    int64_t first = 0; /* taps `step` apart are of one class */
+    while (first < step && first < problem->kernel[d] && (reach - first * dilation) % stride)
+        first++;
+    if (first == step || first == problem->kernel[d])
+        return strand;
+    strand.first_tap = first;
+    strand.taps = fc_divide_up(problem->kernel[d] - first, step);
+    strand.source = (reach - first * dilation) / stride;
+    return strand;
+}
+
 int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
 {
     int64_t in[5], out[5];
@@ -217,25 +234,20 @@ int fc_phase_make(const fc_conv *problem, int64_t index, fc_phase *phase)
     fc_tensor_strides(problem->layout, problem->out_channels, problem->out_size, out);
     *phase = (fc_phase){.window = {.channels = problem->out_channels / problem->groups, .channel_stride = out[1]}};
     for (int d = 2; d >= 0; d--) {
-        const int64_t stride = problem->stride[d], dilation = problem->dilation[d];
-        const int64_t shift = index % phases_along(problem, d), reach = shift + problem->padding[d];
-        const int64_t step = fc_phase_tap_step(problem, d);
+        const fc_strand along = fc_phase_along(problem, d, index % phases_along(problem, d));
         index /= phases_along(problem, d);
-        int64_t first = 0; /* taps `step` apart are of one class */
-        while (first < step && first < problem->kernel[d] && (reach - first * dilation) % stride)
-            first++;
-        if (first >= step || first >= problem->kernel[d])
+        if (!along.taps)
             return 0;
-        phase->first_tap[d] = first;
-        phase->tap_step[d] = step;
-        phase->offset += shift * in[2 + d];
-        phase->stride[d] = stride * in[2 + d];
-        phase->window.out[d] = fc_divide_up(problem->in_size[d] - shift, stride);
-        phase->window.taps[d] = fc_divide_up(problem->kernel[d] - first, step);
+        phase->first_tap[d] = along.first_tap;
+        phase->tap_step[d] = along.tap_step;
+        phase->offset += along.first * in[2 + d];
+        phase->stride[d] = along.step * in[2 + d];
+        phase->window.out[d] = along.count;
+        phase->window.taps[d] = along.taps;
         phase->window.in[d] = problem->out_size[d];
-        phase->window.step[d] = 1;
-        phase->window.tap_step[d] = -(dilation / greatest_common_divisor(stride, dilation));
-        phase->window.origin[d] = (reach - first * dilation) / stride;
+        phase->window.step[d] = along.source_step;
+        phase->window.tap_step[d] = along.source_tap;
+        phase->window.origin[d] = along.source;
         phase->window.stride[d] = out[2 + d];
     }
     return 1;

@@ -1,7 +1,7 @@
 /* Indirect: a dense product that reads its windows where they lie (Dukhan, The Indirect Convolution Algorithm, 2019).
  *
  *     forward           y[o][k]   =  x[at(o) + off(c,t)]   w[c,t][k]         o: output pixels; k, c: channels; t: taps
- *     input gradient    dx[i][c]  = dy[at(i) + off(k,t)]   w[k,t][c]         of stride 1
+ *     input gradient    dx[i][c]  = dy[at(i) + off(k,t)]   w[k,t][c]         strand by strand (strands.h)
  *
  * The micro-kernel broadcasts one element of a window at a time, so that a window need not be packed: its element is at the
  * place of its pixel plus an offset of its channel and tap, two short tables.  The lanes are the channels that are written,
@@ -10,37 +10,48 @@
  *     a task: a block of pixels, some panels       for each chunk of the depth, a few channels:
  *       the block's part of the source, zeros          copy them, rows of pixels (nothing to copy without padding);
  *       around it, a chunk at a time                   multiply with each panel
- *       C [pixel][channel]                          channels first: transpose C into the output */
-#include "../algorithm.h"
+ *       C [pixel][channel]                          channels first: transpose C into the output
+ *
+ * Pixels that take the same taps, a strand a dimension, are multiplied together; where they are not all of a block, tables say
+ * which rows of the panel they take and where their rows of C lie. */
 #include "../gemm.h"
 #include "../parallel.h"
+#include "strands.h"
 
 #include <math.h>
 
 enum {
     PIXELS = 112,          /* of a block, at most: read each panel of the weight for so many */
-    DEPTH = 256,           /* of a chunk: a panel of it is 48 KB */
+    DEPTH = 256,           /* of a chunk: a panel of it is 32 KB */
     BLOCK_BYTES = 1 << 18, /* of C */
-    LEAST_RUN = 10,         /* pixels of a row of the map that are multiplied by themselves */
+    LEAST_RUN = 10,        /* pixels of a row of the map that are multiplied by themselves */
     PANEL_PIXELS = 4,      /* reading a panel costs as much as multiplying it with so many pixels */
+    HEAD_BYTES = 128,      /* before the packed weight: whether it is finite */
 };
+
+/* The pixels of one strand in each dimension, and the tables of their products, [channels_together * taps]. */
+typedef struct {
+    const fc_strand *along[3];
+    int64_t taps;
+    const int64_t *depths, *panel_rows;
+} piece;
 
 typedef struct {
     const fc_plan *plan;
     const fc_operands *operands;
     const fc_kernels *kernels;
-    fc_window window;         /* on the source, of one group */
-    int64_t outs;             /* channels written, of a group */
-    int64_t source_image, source_group;
-    int64_t target[5];        /* its strides */
-    int64_t rows, columns;    /* of the grid in a block */
+    fc_strands strands;
+    int64_t ins, outs;        /* channels read and written, of a group */
+    int64_t source[5], target[5]; /* strides of the tensors */
+    const int64_t *in, *out;  /* their sizes */
+    int64_t rows, columns;    /* of the target in a block */
     int64_t row_blocks, column_blocks, panels, panel_blocks;
-    int64_t taps, channels_together;
+    int64_t pieces, taps, channels_together; /* taps: of all pieces */
     int in_place;
     int64_t room_channel, room_stride[3]; /* of the copy of a chunk, or of the source */
     int64_t c_pitch;
-    size_t room_bytes, c_bytes, thread_bytes;
-    const int64_t *depths;    /* [channels_together * taps] */
+    size_t pieces_bytes, tables_bytes, room_bytes, c_bytes, thread_bytes;
+    const piece *piece;
     char *workspace;
 } job;
 
@@ -48,7 +59,7 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
 {
     if (pass == FC_WEIGHT_GRADIENT)
         return "computes convolutions and the gradient of their input only";
-    return pass == FC_INPUT_GRADIENT && fc_volume(problem->stride) > 1 ? "needs stride 1 for the gradient of the input" : NULL;
+    return fc_too_many_strands(problem, pass) ? "needs a smaller stride for the gradient of the input" : NULL;
 }
 
 /* Products, which begin and end for each tile and chunk of the depth; the copy of the source, whose rows blocks share; C,
@@ -63,13 +74,16 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double images = (double)problem->batch * (double)problem->groups, taps = (double)fc_taps(problem);
     const double pixels = images * (double)fc_volume(to), lanes = (double)fc_round_up(outs, kernels->lanes);
     const double vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, outs);
-    const double depth = (double)ins * taps, chunks = ceil(depth / DEPTH);
+    const double share = fc_strands_share(problem, pass), strided = pass == FC_INPUT_GRADIENT ? (double)fc_volume(problem->stride) : 1;
+    const double depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
     const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(PIXELS / to[2] + 1);
     const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
-    const double loss = 0.95 + 0.2 / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0);
-    return 3000 + images * 500 + pixels * lanes * depth / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
-           pixels * panels * chunks * 4 + copied * (taps > 1 ? 0.3 : 0) + (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
+    const double loss = 0.95 + 0.2 / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
+    const double products = images * (double)fc_volume(problem->out_size) * lanes * depth * share;
+    return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
+           pixels * panels * chunks * 4 + copied * (taps > 1 && share == 1 ? 0.3 : 0) +
+           (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
 }
 
@@ -77,26 +91,34 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 
 static size_t packed(const fc_plan *plan)
 {
-    return (size_t)(plan->problem.groups * fc_panels_elements(plan, fc_taps(&plan->problem))) *
-           fc_element_bytes(plan->problem.dtype);
+    return HEAD_BYTES + (size_t)(plan->problem.groups * fc_panels_elements(plan, fc_taps(&plan->problem))) *
+                            fc_element_bytes(plan->problem.dtype);
 }
 
 static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
 {
-    fc_pack_panels(plan, weight, NULL, fc_taps(&plan->problem), packed, threads);
+    const fc_conv *p = &plan->problem;
+    *(int *)packed = fc_all_finite(plan, weight, p->out_channels * (p->in_channels / p->groups) * fc_taps(p), threads);
+    fc_pack_panels(plan, weight, NULL, fc_taps(p), (char *)packed + HEAD_BYTES, threads);
+}
+
+/* A weight that is not finite shows where it meets padding. */
+static int may_cut(const fc_plan *plan, const fc_operands *operands)
+{
+    return plan->pass == FC_INPUT_GRADIENT || *(const int *)operands->packed;
 }
 
 /* ---- blocks ---- */
 
-/* The box of the grid around a block's outputs: rows, of one plane or of all, and a range of columns. */
+/* The box of the target around a block's pixels: rows, of one plane or of all, and a range of columns. */
 typedef struct {
     int64_t first[3], last[3];
-    int64_t row, rows; /* of the grid, flat */
+    int64_t row, rows; /* of the target, flat */
 } box;
 
 static box block_box(const job *j, int64_t row_block, int64_t column_block)
 {
-    const int64_t *out = j->window.out, all = out[0] * out[1];
+    const int64_t *out = j->out, all = out[0] * out[1];
     const int64_t row = all * row_block / j->row_blocks, end = all * (row_block + 1) / j->row_blocks;
     const int one_plane = row / out[1] == (end - 1) / out[1];
     return (box){{row / out[1], one_plane ? row % out[1] : 0, out[2] * column_block / j->column_blocks},
@@ -105,19 +127,54 @@ static box block_box(const job *j, int64_t row_block, int64_t column_block)
                  row, end - row};
 }
 
-/* What outputs [first, last) along dimension d see of the source: so many coordinates, from *begin on. */
-static int64_t seen(const fc_window *window, int d, int64_t first, int64_t last, int64_t *begin)
+/* The outputs [*first, *last) of a strand that lie in [begin, end) of its dimension. */
+static void outputs_within(const fc_strand *strand, int64_t begin, int64_t end, int64_t *first, int64_t *last)
 {
-    *begin = first * window->step[d] + window->origin[d] + fc_smaller(0, (window->taps[d] - 1) * window->tap_step[d]);
-    return (last - 1 - first) * window->step[d] + fc_window_reach(window, d) + 1;
+    *first = fc_divide_up(fc_larger(0, begin - strand->first), strand->step);
+    *last = fc_smaller(strand->count, fc_divide_up(fc_larger(0, end - strand->first), strand->step));
 }
 
-static int within_source(const fc_window *window)
+/* What pixels [first, last) along dimension d see of the source: so many coordinates, from *begin on. */
+static int64_t seen(const fc_strands *strands, int d, int64_t first, int64_t last, int64_t *begin)
+{
+    int64_t least = INT64_MAX, most = INT64_MIN;
+    for (int64_t s = 0; s < strands->count[d]; s++) {
+        const fc_strand *strand = &strands->of[d][s];
+        const int64_t reach = (strand->taps - 1) * strand->source_tap;
+        int64_t i0, i1;
+        outputs_within(strand, first, last, &i0, &i1);
+        if (!strand->taps || i0 >= i1)
+            continue;
+        least = fc_smaller(least, strand->source + i0 * strand->source_step + fc_smaller(0, reach));
+        most = fc_larger(most, strand->source + (i1 - 1) * strand->source_step + fc_larger(0, reach));
+    }
+    *begin = least > most ? 0 : least;
+    return least > most ? 1 : most - least + 1;
+}
+
+/* The most that so many pixels see, wherever they lie. */
+static int64_t most_seen(const fc_strands *strands, int d, int64_t pixels)
+{
+    int64_t least = INT64_MAX, most = INT64_MIN;
+    const int64_t step = strands->of[d][0].step, source_step = strands->of[d][0].source_step;
+    for (int64_t s = 0; s < strands->count[d]; s++) {
+        const fc_strand *strand = &strands->of[d][s];
+        const int64_t reach = (strand->taps - 1) * strand->source_tap;
+        if (!strand->taps)
+            continue;
+        least = fc_smaller(least, strand->source + fc_smaller(0, reach));
+        most = fc_larger(most, strand->source + fc_larger(0, reach));
+    }
+    const int64_t outputs = step == 1 ? pixels : fc_divide_up(pixels, step) + 1;
+    return least > most ? 1 : (outputs - 1) * source_step + most - least + 1;
+}
+
+static int within_source(const job *j)
 {
     for (int d = 0; d < 3; d++) {
         int64_t begin;
-        const int64_t count = seen(window, d, 0, window->out[d], &begin);
-        if (begin < 0 || begin + count > window->in[d])
+        const int64_t count = seen(&j->strands, d, 0, j->out[d], &begin);
+        if (begin < 0 || begin + count > j->in[d])
             return 0;
     }
     return 1;
@@ -127,7 +184,7 @@ static int within_source(const fc_window *window)
 static void cut(job *j, int threads)
 {
     const fc_conv *p = &j->plan->problem;
-    const int64_t *out = j->window.out, lanes = j->kernels->lanes, panel = j->kernels->tile_vectors * lanes;
+    const int64_t *out = j->out, lanes = j->kernels->lanes, panel = j->kernels->tile_vectors * lanes;
     const int64_t element = (int64_t)fc_element_bytes(p->dtype);
     j->column_blocks = fc_divide_up(out[2], PIXELS);
     j->columns = fc_divide_up(out[2], j->column_blocks);
@@ -152,96 +209,109 @@ static void cut(job *j, int threads)
     j->c_pitch = fc_divide_up(j->panels, j->panel_blocks) * panel;
 }
 
-static job make_job(const fc_plan *plan, const fc_operands *operands, int threads)
+static int64_t piece_taps(const fc_strands *strands, int64_t index, piece *to)
+{
+    int64_t taps = 1;
+    for (int d = 2; d >= 0; index /= strands->count[d--]) {
+        const fc_strand *strand = &strands->of[d][index % strands->count[d]];
+        taps *= strand->taps;
+        if (to)
+            to->along[d] = strand;
+    }
+    return taps;
+}
+
+static job make_job(const fc_plan *plan, const fc_operands *operands, int cuts, int threads)
 {
     const fc_conv *p = &plan->problem;
-    const int forward = plan->pass == FC_FORWARD;
+    const int forward = plan->pass == FC_FORWARD, channels_last = p->layout == FC_CHANNELS_LAST;
     const int64_t element = (int64_t)fc_element_bytes(p->dtype), lanes = plan->isa->kernels[p->dtype]->lanes;
-    const int64_t channels = forward ? p->in_channels : p->out_channels;
-    int64_t from[5];
-    job j = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype], .taps = fc_taps(p)};
-    if (forward) {
-        j.window = fc_forward_window(p);
-    } else {
-        fc_phase phase;
-        fc_phase_make(p, 0, &phase); /* the only one, of stride 1 */
-        j.window = phase.window;
+    job j = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype],
+             .strands = fc_strands_make(p, plan->pass, cuts),
+             .ins = (forward ? p->in_channels : p->out_channels) / p->groups,
+             .outs = (forward ? p->out_channels : p->in_channels) / p->groups,
+             .in = forward ? p->in_size : p->out_size, .out = forward ? p->out_size : p->in_size};
+    fc_tensor_strides(p->layout, p->in_channels, p->in_size, forward ? j.source : j.target);
+    fc_tensor_strides(p->layout, p->out_channels, p->out_size, forward ? j.target : j.source);
+    int64_t most_taps = 1;
+    j.pieces = fc_volume(j.strands.count);
+    for (int64_t i = 0; i < j.pieces; i++) {
+        const int64_t taps = piece_taps(&j.strands, i, NULL);
+        most_taps = fc_larger(most_taps, taps);
+        j.taps += taps;
     }
-    j.outs = (forward ? p->out_channels : p->in_channels) / p->groups;
+    j.channels_together = fc_larger(1, DEPTH / most_taps);
+    j.channels_together = fc_divide_up(j.ins, fc_divide_up(j.ins, j.channels_together));
     j.panels = fc_panel_count(j.kernels, j.outs);
-    fc_tensor_strides(p->layout, channels, forward ? p->in_size : p->out_size, from);
-    fc_tensor_strides(p->layout, forward ? p->out_channels : p->in_channels, forward ? p->out_size : p->in_size, j.target);
-    j.source_image = from[0];
-    j.source_group = channels / p->groups * from[1];
-    j.channels_together = fc_larger(1, DEPTH / j.taps);
-    j.channels_together = fc_divide_up(j.window.channels, fc_divide_up(j.window.channels, j.channels_together));
     cut(&j, threads);
-    j.in_place = within_source(&j.window);
-    j.room_channel = from[1];
+    j.in_place = within_source(&j);
+    j.room_channel = j.source[1];
     for (int d = 0; d < 3; d++)
-        j.room_stride[d] = from[2 + d];
+        j.room_stride[d] = j.source[2 + d];
     if (!j.in_place) {
         /* the largest box: of several planes a block may see the end of one and the beginning of the next */
-        const int64_t *out = j.window.out, planes = fc_smaller(out[0], fc_divide_up(j.rows - 1, out[1]) + 1);
+        const int64_t *out = j.out, planes = fc_smaller(out[0], fc_divide_up(j.rows - 1, out[1]) + 1);
         const int64_t box_size[3] = {planes, planes > 1 ? out[1] : j.rows, j.columns};
-        int64_t most[3], begin;
+        int64_t most[3];
         for (int d = 0; d < 3; d++)
-            most[d] = seen(&j.window, d, 0, box_size[d], &begin);
-        const int channels_last = p->layout == FC_CHANNELS_LAST;
+            most[d] = most_seen(&j.strands, d, box_size[d]);
         j.room_channel = channels_last ? 1 : fc_volume(most);
         j.room_stride[2] = channels_last ? j.channels_together : 1;
         j.room_stride[1] = most[2] * j.room_stride[2];
         j.room_stride[0] = most[1] * j.room_stride[1];
-        j.room_bytes = (size_t)fc_round_up((fc_volume(most) * j.channels_together + lanes) * element, 128);
+        j.room_bytes = fc_whole_lines((fc_volume(most) * j.channels_together + lanes) * element);
     }
-    if (p->layout == FC_CHANNELS_FIRST)
-        j.c_bytes = (size_t)fc_round_up(j.rows * j.columns * j.c_pitch * element, 128);
-    const size_t rows_bytes = (size_t)fc_round_up(j.rows * j.columns * (int64_t)sizeof(int64_t), 128);
-    j.thread_bytes = j.room_bytes + j.c_bytes + rows_bytes;
+    if (!channels_last)
+        j.c_bytes = fc_whole_lines(j.rows * j.columns * j.c_pitch * element);
+    j.pieces_bytes = fc_whole_lines(j.pieces * (int64_t)sizeof(piece));
+    j.tables_bytes = fc_whole_lines(2 * j.channels_together * j.taps * (int64_t)sizeof(int64_t));
+    j.thread_bytes = j.room_bytes + j.c_bytes + fc_whole_lines((2 * j.rows * j.columns + j.pieces) * (int64_t)sizeof(int64_t));
     return j;
 }
 
-static size_t depths_bytes(const job *j)
+static void list_pieces(const job *j, piece *pieces, int64_t *tables)
 {
-    return (size_t)fc_round_up(j->channels_together * j->taps * (int64_t)sizeof(int64_t), 128);
-}
-
-static void list_depths(const job *j, int64_t *depths)
-{
-    const fc_window *window = &j->window;
-    for (int64_t c = 0; c < j->channels_together; c++)
-        for (int64_t t = 0; t < j->taps; t++) {
-            const int64_t tap[3] = {t / (window->taps[1] * window->taps[2]), t / window->taps[2] % window->taps[1],
-                                    t % window->taps[2]};
-            int64_t offset = c * j->room_channel;
-            for (int d = 0; d < 3; d++) {
-                const int64_t behind = window->tap_step[d] < 0 ? window->taps[d] - 1 : 0; /* the tap that sees the first */
-                offset += (tap[d] - behind) * window->tap_step[d] * j->room_stride[d];
+    const int64_t *kernel = j->plan->problem.kernel, all = fc_volume(kernel);
+    for (int64_t i = 0; i < j->pieces; i++) {
+        const int64_t taps = piece_taps(&j->strands, i, &pieces[i]), count = j->channels_together * taps;
+        const fc_strand *const *along = pieces[i].along;
+        int64_t *depths = tables, *panel_rows = tables + count;
+        pieces[i].taps = taps;
+        pieces[i].depths = depths;
+        pieces[i].panel_rows = panel_rows;
+        tables += 2 * count;
+        for (int64_t c = 0; c < j->channels_together; c++)
+            for (int64_t t = 0; t < taps; t++) {
+                const int64_t tap[3] = {t / (along[1]->taps * along[2]->taps), t / along[2]->taps % along[1]->taps,
+                                        t % along[2]->taps};
+                int64_t offset = c * j->room_channel, place = 0;
+                for (int d = 0; d < 3; d++) {
+                    offset += tap[d] * along[d]->source_tap * j->room_stride[d];
+                    place = place * kernel[d] + along[d]->first_tap + tap[d] * along[d]->tap_step;
+                }
+                *depths++ = offset;
+                *panel_rows++ = c * all + place;
             }
-            *depths++ = offset;
-        }
+    }
 }
 
 /* ---- a task ---- */
 
-/* Channels [first, last) of what the box sees, with zeros around the source. */
-static void copy_source(const job *j, const box *b, const char *source, int64_t first, int64_t last, char *room)
+/* Channels [first, last) of what the box sees, from coordinates `begin` on, with zeros around the source. */
+static void copy_source(const job *j, const int64_t begin[3], const int64_t length[3], const char *source, int64_t first,
+                        int64_t last, char *room)
 {
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype);
-    int64_t begin[3], length[3];
-    fc_window window = j->window;
+    const int channels_last = j->plan->problem.layout == FC_CHANNELS_LAST;
+    fc_window window = {.channels = j->ins, .channel_stride = j->source[1], .taps = {1, 1, 1}, .step = {1, 1, 1},
+                        .tap_step = {1, 1, 1}};
     for (int d = 0; d < 3; d++) {
-        length[d] = seen(&j->window, d, b->first[d], b->last[d], &begin[d]);
-        window.step[d] = window.taps[d] = window.tap_step[d] = 1;
-        window.origin[d] = 0;
+        window.out[d] = length[d];
+        window.in[d] = j->in[d];
+        window.stride[d] = j->source[2 + d];
+        window.origin[d] = channels_last ? begin[d] : 0;
     }
-    length[1] = j->room_stride[0] / j->room_stride[1]; /* rows and planes as far apart as in the largest block */
-    length[2] = j->room_stride[1] / j->room_stride[2];
-    if (j->plan->problem.layout == FC_CHANNELS_LAST) {
-        for (int d = 0; d < 3; d++) {
-            window.out[d] = length[d];
-            window.origin[d] = begin[d];
-        }
+    if (channels_last) {
         j->kernels->pack_rows(&window, source, 0, fc_volume(length), first, last, room, j->room_stride[2]);
         return;
     }
@@ -251,23 +321,99 @@ static void copy_source(const job *j, const box *b, const char *source, int64_t 
 }
 
 /* Pixels of a block that lie one or two elements apart, as the kernel likes them best: a row of the map, or all, where the rows
- * follow each other.  0: rows of other strides, or too short for as many sums as the units need. */
+ * follow each other.  0: rows of other strides, or too short for as many sums as the units need; or not all take the same taps. */
 static int64_t run_of(const job *j, int64_t columns)
 {
-    const int64_t apart = j->room_stride[2] * j->window.step[2];
-    if (apart > 2)
+    const fc_strand *along[3] = {&j->strands.of[0][0], &j->strands.of[1][0], &j->strands.of[2][0]};
+    const int64_t apart = j->room_stride[2] * along[2]->source_step;
+    if (apart > 2 || !j->strands.whole)
         return 0;
-    const int64_t row = j->room_stride[1] * j->window.step[1], plane = j->room_stride[0] * j->window.step[0];
-    const int one_run = row == columns * apart && (j->window.out[0] == 1 || plane == row * j->window.out[1]);
+    const int64_t row = j->room_stride[1] * along[1]->source_step, plane = j->room_stride[0] * along[0]->source_step;
+    const int one_run = row == columns * apart && (j->out[0] == 1 || plane == row * j->out[1]);
     return one_run ? j->rows * columns : columns < LEAST_RUN ? 0 : columns;
+}
+
+/* A piece's pixels within the box: where they lie in the source, seen from `begin`, and in C, whose rows are c_row apart. */
+static int64_t list_pixels(const job *j, const piece *piece, const box *b, const int64_t begin[3], int64_t c_row, int64_t *places,
+                           int64_t *c_places)
+{
+    const int64_t height = j->out[1], row_pixels = j->plan->problem.layout == FC_CHANNELS_LAST ? j->out[2] : b->last[2] - b->first[2];
+    int64_t first[3], last[3], count = 0;
+    for (int d = 0; d < 3; d++)
+        outputs_within(piece->along[d], b->first[d], b->last[d], &first[d], &last[d]);
+    for (int64_t z = first[0]; z < last[0]; z++)
+        for (int64_t y = first[1]; y < last[1]; y++) {
+            const fc_strand *const *along = piece->along;
+            const int64_t row = (along[0]->first + z * along[0]->step) * height + along[1]->first + y * along[1]->step - b->row;
+            int64_t place = (along[0]->source + z * along[0]->source_step - begin[0]) * j->room_stride[0] +
+                            (along[1]->source + y * along[1]->source_step - begin[1]) * j->room_stride[1] +
+                            (along[2]->source + first[2] * along[2]->source_step - begin[2]) * j->room_stride[2];
+            int64_t c_place = (row * row_pixels + along[2]->first + first[2] * along[2]->step - b->first[2]) * c_row;
+            if (row < 0 || row >= b->rows)
+                continue;
+            for (int64_t x = first[2]; x < last[2]; x++) {
+                places[count] = place;
+                c_places[count++] = c_place;
+                place += along[2]->source_step * j->room_stride[2];
+                c_place += along[2]->step * c_row;
+            }
+        }
+    return count;
+}
+
+/* Multiplies a piece's pixels with some panels, channels [channel, last) of the depth. */
+static void multiply(const job *j, const piece *piece, int64_t group, int64_t p0, int64_t p1, int64_t channel, int64_t last,
+                     const char *from, const int64_t *places, const int64_t *c_places, int64_t pixels, int64_t run, char *c,
+                     int64_t c_row)
+{
+    const fc_operands *operands = j->operands;
+    const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype), lanes = j->kernels->lanes;
+    const int64_t all = fc_taps(&j->plan->problem), out0 = fc_panel_first(j->kernels, j->outs, p0);
+    const int64_t depth = (last - channel) * piece->taps, panel_depth = j->ins * all;
+    const char *weight = (const char *)operands->packed + HEAD_BYTES + group * fc_panels_elements(j->plan, all) * element;
+    const char *bias = operands->bias ? (const char *)operands->bias + group * j->outs * element : NULL;
+    int64_t k = 0, end;
+    do { /* once without taps: C is the bias */
+        end = j->channels_together > 1 ? depth : fc_smaller(depth, k + DEPTH);
+        const int ends = last == j->ins && end == depth;
+        fc_panel panel = {.depth = end - k, .a_depths = piece->depths + k, .c_row = c_row, .accumulate = channel + k > 0,
+                          .low = -INFINITY, .high = INFINITY};
+        if (ends && (operands->activation == FC_RELU || operands->activation == FC_RELU6)) {
+            panel.low = 0;
+            panel.high = operands->activation == FC_RELU6 ? 6 : INFINITY;
+        }
+        if (run)
+            panel.a_row = j->room_stride[2] * piece->along[2]->source_step;
+        else
+            panel.a_rows = places;
+        if (!j->strands.whole) {
+            panel.b_depths = piece->panel_rows + k;
+            panel.c_rows = c_places;
+        }
+        const int64_t first_row = channel * all + (j->strands.whole ? k : 0);
+        for (int64_t q = p0; q < p1; q++) {
+            const int64_t n0 = fc_panel_first(j->kernels, j->outs, q), n1 = fc_panel_first(j->kernels, j->outs, q + 1);
+            panel.columns = n1 - n0;
+            panel.b_depth = fc_round_up(n1 - n0, lanes);
+            panel.b = weight + (n0 * panel_depth + first_row * panel.b_depth) * element;
+            panel.next = (const char *)panel.b + (q + 1 < p1 ? panel_depth : panel.depth) * panel.b_depth * element;
+            panel.column_bias = bias && ends ? bias + n0 * element : NULL;
+            for (int64_t n = 0; n < pixels; n += panel.rows) {
+                panel.rows = run ? fc_smaller(run, pixels - n) : pixels;
+                panel.a = run ? from + places[n] * element : from;
+                panel.c = c + (n * c_row + n0 - out0) * element;
+                j->kernels->gemm(&panel);
+            }
+        }
+        k = end;
+    } while (k < depth);
 }
 
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
     const fc_conv *p = &j->plan->problem;
-    const fc_window *window = &j->window;
-    const int64_t element = (int64_t)fc_element_bytes(p->dtype), lanes = j->kernels->lanes;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype);
     const int channels_first = p->layout == FC_CHANNELS_FIRST, forward = j->plan->pass == FC_FORWARD;
     const int64_t part = task % j->panel_blocks, column_block = task / j->panel_blocks % j->column_blocks;
     const int64_t row_block = task / (j->panel_blocks * j->column_blocks) % j->row_blocks;
@@ -279,59 +425,34 @@ static void task(void *context, int64_t task, int thread)
     const int64_t columns = b.last[2] - b.first[2], pixels = b.rows * columns;
 
     char *room = j->workspace + (size_t)thread * j->thread_bytes, *room_c = room + j->room_bytes;
-    int64_t *rows = (int64_t *)(room_c + j->c_bytes), begin[3];
-    for (int64_t row = 0, n = 0; row < b.rows; row++) {
-        const int64_t z = (b.row + row) / window->out[1] - b.first[0], y = (b.row + row) % window->out[1] - b.first[1];
-        const int64_t first = z * window->step[0] * j->room_stride[0] + y * window->step[1] * j->room_stride[1];
-        for (int64_t x = 0; x < columns; x++)
-            rows[n++] = first + x * window->step[2] * j->room_stride[2];
+    int64_t *places = (int64_t *)(room_c + j->c_bytes), *c_places = places + j->rows * j->columns;
+    int64_t *counts = c_places + j->rows * j->columns; /* pixels of each piece */
+    int64_t begin[3] = {0, 0, 0}, length[3] = {1, 1, 1};
+    if (!j->in_place) {
+        for (int d = 0; d < 3; d++)
+            length[d] = seen(&j->strands, d, b.first[d], b.last[d], &begin[d]);
+        length[1] = j->room_stride[0] / j->room_stride[1]; /* rows and planes as far apart as in the largest block */
+        length[2] = j->room_stride[1] / j->room_stride[2];
     }
     const char *source = (const char *)(forward ? j->operands->input : j->operands->output) +
-                         (image * j->source_image + group * j->source_group) * element;
-    int64_t corner = 0;
-    for (int d = 0; d < 3; d++) {
-        seen(window, d, b.first[d], b.last[d], &begin[d]);
-        corner += begin[d] * window->stride[d];
-    }
+                         (image * j->source[0] + group * j->ins * j->source[1]) * element;
     char *target = (char *)(forward ? j->operands->output : j->operands->input) +
                    (image * j->target[0] + (group * j->outs + out0) * j->target[1] +
-                    (b.row * window->out[2] + b.first[2]) * j->target[4]) * element;
+                    (b.row * j->out[2] + b.first[2]) * j->target[4]) * element;
     char *c = channels_first ? room_c : target;
-    const int64_t c_row = channels_first ? j->c_pitch : j->target[4];
-    const char *weight = (const char *)j->operands->packed + group * fc_panels_elements(j->plan, j->taps) * element;
-    const char *bias = j->operands->bias ? (const char *)j->operands->bias + (group * j->outs + out0) * element : NULL;
+    const int64_t c_row = channels_first ? j->c_pitch : j->target[4], run = run_of(j, columns);
 
-    const int64_t depth = window->channels * j->taps, run = run_of(j, columns);
-    for (int64_t k = 0; k < depth;) {
-        const int64_t channel = k / j->taps, last_channel = fc_smaller(window->channels, channel + j->channels_together);
-        const char *from = source + (channel * window->channel_stride + corner) * element;
-        if (!j->in_place) {
-            from = room;
-            if (k % j->taps == 0)
-                copy_source(j, &b, source, channel, last_channel, room);
-        }
-        const int64_t end = j->channels_together > 1 ? last_channel * j->taps : fc_smaller(k + DEPTH, last_channel * j->taps);
-        fc_panel panel = {.depth = end - k, .a_rows = run ? NULL : rows, .a_row = j->room_stride[2] * window->step[2],
-                          .a_depths = j->depths + k % j->taps, .c_row = c_row, .accumulate = k > 0, .low = -INFINITY, .high = INFINITY};
-        if (end == depth && (j->operands->activation == FC_RELU || j->operands->activation == FC_RELU6)) {
-            panel.low = 0;
-            panel.high = j->operands->activation == FC_RELU6 ? 6 : INFINITY;
-        }
-        for (int64_t q = p0; q < p1; q++) {
-            const int64_t n0 = fc_panel_first(j->kernels, j->outs, q), n1 = fc_panel_first(j->kernels, j->outs, q + 1);
-            panel.columns = n1 - n0;
-            panel.b_depth = fc_round_up(n1 - n0, lanes);
-            panel.b = weight + (n0 * depth + k * panel.b_depth) * element;
-            panel.next = (const char *)panel.b + (q + 1 < p1 ? depth : panel.depth) * panel.b_depth * element;
-            panel.column_bias = bias && end == depth ? bias + (n0 - out0) * element : NULL;
-            for (int64_t n = 0; n < pixels; n += panel.rows) {
-                panel.rows = run ? fc_smaller(run, pixels - n) : pixels;
-                panel.a = run ? from + rows[n] * element : from;
-                panel.c = c + (n * c_row + n0 - out0) * element;
-                j->kernels->gemm(&panel);
-            }
-        }
-        k = end;
+    for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
+        counts[i] = list_pixels(j, &j->piece[i], &b, begin, c_row, places + before, c_places + before);
+    for (int64_t channel = 0; channel < j->ins; channel += j->channels_together) {
+        const int64_t last = fc_smaller(j->ins, channel + j->channels_together);
+        const char *from = j->in_place ? source + channel * j->source[1] * element : room;
+        if (!j->in_place)
+            copy_source(j, begin, length, source, channel, last, room);
+        for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
+            if (counts[i])
+                multiply(j, &j->piece[i], group, p0, p1, channel, last, from, places + before, c_places + before, counts[i], run,
+                         c, c_row);
     }
     for (int64_t n = 0; j->operands->activation == FC_SILU && n < pixels; n++)
         j->kernels->activate(FC_SILU, out1 - out0, c + n * c_row * element, c + n * c_row * element);
@@ -341,16 +462,23 @@ static void task(void *context, int64_t task, int thread)
 
 static size_t workspace(const fc_plan *plan, int threads)
 {
-    const job j = make_job(plan, NULL, threads);
-    return depths_bytes(&j) + j.thread_bytes * (size_t)threads;
+    size_t bytes[2];
+    for (int cuts = 0; cuts < 2; cuts++) {
+        const job j = make_job(plan, NULL, cuts, threads);
+        bytes[cuts] = j.pieces_bytes + j.tables_bytes + j.thread_bytes * (size_t)threads;
+        if (j.strands.whole && cuts == 0 && fc_strands_share(&plan->problem, plan->pass) == 1)
+            return bytes[0];
+    }
+    return bytes[0] > bytes[1] ? bytes[0] : bytes[1];
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
 {
-    job j = make_job(plan, operands, threads);
-    j.depths = workspace;
-    j.workspace = (char *)workspace + depths_bytes(&j);
-    list_depths(&j, workspace);
+    job j = make_job(plan, operands, may_cut(plan, operands), threads);
+    char *tables = (char *)workspace + j.pieces_bytes;
+    j.piece = workspace;
+    j.workspace = tables + j.tables_bytes;
+    list_pieces(&j, workspace, (int64_t *)tables);
     fc_parallel_for(plan->problem.batch * plan->problem.groups * j.row_blocks * j.column_blocks * j.panel_blocks, threads, task,
                     &j);
 }

@@ -18,19 +18,21 @@
 #include "../fastconv.h"
 
 /* A panel of a product: any number of rows, at most tile_vectors * lanes columns.  The kernel walks its rows in tiles of at
- * most tile_rows, evenly: 20 rows in tiles of up to 8 become 7, 7, 6.  An element of C sums its depth in order, one fused
+ * most tile_rows, evenly: 20 rows in tiles of up to 14 become 10, 10.  An element of C sums its depth in order, one fused
  * multiply-add after the other, whatever the tile, so the bits do not depend on how a product is cut into rows, columns
  * and threads.  B is read in whole vectors: columns are rounded up to lanes, and the rest must be readable. */
 typedef struct {
     int64_t rows, columns, depth;
     const void *a;
     int64_t a_row, a_depth;
-    const int64_t *a_rows, *a_depths; /* NULL, or [rows] and [depth]: where they lie, instead of strides */
+    const int64_t *a_rows, *a_depths; /* NULL, or [rows] and [depth]: where they lie, instead of strides.  a_depths alone: a_row
+                                         is 1 or 2.  With either, B is a packed panel */
     const void *b;
     int64_t b_depth;
-    const int64_t *b_depths; /* NULL, or [depth]: where its rows lie, instead of a stride */
+    const int64_t *b_depths; /* NULL, or [depth]: where its rows lie, instead of a stride; with a_rows, which rows of a panel */
     void *c;
     int64_t c_row;
+    const int64_t *c_rows;   /* [rows] where they lie, with a_rows and b_depths */
     int accumulate;          /* C += instead of C = */
     const void *row_bias;    /* NULL or [rows], added last */
     const void *column_bias; /* NULL or [columns] */
