@@ -240,7 +240,7 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int cuts, 
         most_taps = fc_larger(most_taps, taps);
         j.taps += taps;
     }
-    j.channels_together = fc_larger(1, DEPTH / most_taps);
+    j.channels_together = fc_larger(1, (j.strands.whole ? DEPTH : 2 * DEPTH) / most_taps);
     j.channels_together = fc_divide_up(j.ins, fc_divide_up(j.ins, j.channels_together));
     j.panels = fc_panel_count(j.kernels, j.outs);
     cut(&j, threads);
