@@ -151,6 +151,9 @@ CONVOLUTIONS = [
     Convolution("tiles-of-many-images", (67, 9, 3, 4), (5, 9, 3, 3), padding=1),
     Convolution("tiles-interleaved", (2, 9, 23, 31), (8, 9, 3, 3), padding=(2, 5), dilation=(2, 5)),
     Convolution("tiles-far-apart", (1, 9, 7, 31), (8, 9, 3, 3), padding=(12, 40), dilation=(12, 40)),
+    Convolution("dilated-nearly-as-the-plane", (1, 9, 33, 29), (8, 9, 3, 3), padding=(24, 13), dilation=(24, 13)),
+    Convolution("dilated-strided", (2, 3, 40, 45), (6, 3, 3, 3), (2, 3), padding=(25, 30), dilation=(25, 30)),
+    Convolution("taps-of-padding-alone", (1, 3, 20, 21), (4, 3, 3, 3), padding=(30, 8), dilation=(30, 8)),
     Convolution("tiles-in-a-row", (1, 9, 5, 530), (4, 9, 3, 3), padding=1),
     # Sums longer than a block of the cache, and more of each channel than one.
     Convolution("long-sum", (1, 300, 5, 5), (9, 300, 3, 3), padding=1),

@@ -181,6 +181,16 @@ def test_infinite_weight_at_the_border():
             assert np.isnan(y[0]).all() and np.isnan(y[:, 0]).all() and (y[1:, 1:] == np.inf).all(), algorithm
 
 
+def test_infinite_weight_where_taps_see_only_padding(isa):
+    # Such taps are left out of the products, but not where they would have made a NaN.
+    x, w = np.ones((1, 2, 33, 33), np.float32), np.ones((16, 2, 3, 3), np.float32)
+    w[3, 1, 0, 0] = np.inf
+    for packed in (w, fc.PackedWeight(w)):
+        y = fc.conv2d(x, packed, padding=24, dilation=24, algorithm="indirect")[0]
+        assert np.isnan(y[3, :24]).all() and np.isnan(y[3, :, :24]).all() and (y[3, 24:, 24:] == np.inf).all()
+        assert np.isfinite(np.delete(y, 3, 0)).all()
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_infinite_weight_of_a_transposed_convolution(isa, stride):
     # Nothing is multiplied but an input by a weight: neither the border nor the cells between have a NaN.
