@@ -320,6 +320,27 @@ static void copy_source(const job *j, const int64_t begin[3], const int64_t leng
                                room + (c - first) * j->room_channel * element);
 }
 
+/* Into the cache, what the box will see of some channels: while another chunk is multiplied, for rows of this length are too short
+ * for the machine to foresee. */
+static void fetch_source(const job *j, const box *b, const char *source, int64_t first, int64_t last)
+{
+    const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype);
+    const int64_t step = j->strands.whole && j->strands.of[1][0].taps == 1 ? j->strands.of[1][0].source_step : 1;
+    int64_t from[3], to[3];
+    for (int d = 0; d < 3; d++) {
+        const int64_t count = seen(&j->strands, d, b->first[d], b->last[d], &from[d]);
+        to[d] = fc_smaller(j->in[d], from[d] + count);
+        from[d] = fc_larger(0, from[d]);
+    }
+    for (int64_t c = first; c < last; c++)
+        for (int64_t z = from[0]; z < to[0]; z++)
+            for (int64_t y = from[1]; y < to[1]; y += step) {
+                const char *row = source + (c * j->source[1] + z * j->source[2] + y * j->source[3]) * element;
+                for (int64_t x = from[2] * element; x < to[2] * element; x += FC_LINE)
+                    __builtin_prefetch(row + x, 0, 2);
+            }
+}
+
 /* Pixels of a block that lie one or two elements apart, as the kernel likes them best: a row of the map, or all, where the rows
  * follow each other.  0: rows of other strides, or too short for as many sums as the units need; or not all take the same taps. */
 static int64_t run_of(const job *j, int64_t columns)
@@ -449,6 +470,12 @@ static void task(void *context, int64_t task, int thread)
         const char *from = j->in_place ? source + channel * j->source[1] * element : room;
         if (!j->in_place)
             copy_source(j, begin, length, source, channel, last, room);
+        if (channels_first && last < j->ins)
+            fetch_source(j, &b, source, last, fc_smaller(j->ins, last + j->channels_together));
+        else if (channels_first && row_block + 1 < j->row_blocks) {
+            const box after = block_box(j, row_block + 1, column_block);
+            fetch_source(j, &after, source, 0, fc_smaller(j->ins, j->channels_together));
+        }
         for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
             if (counts[i])
                 multiply(j, &j->piece[i], group, p0, p1, channel, last, from, places + before, c_places + before, counts[i], run,
