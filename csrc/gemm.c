@@ -111,6 +111,14 @@ static fc_blocks cut(const fc_gemm *gemm, int threads)
     return blocks;
 }
 
+/* Whether a window is a plain matrix: see fc_matrix_window. */
+static int is_matrix(const fc_window *window)
+{
+    const int64_t *out = window->out;
+    return fc_volume(window->taps) == 1 && out[0] * out[1] == 1 && out[2] == window->in[2] && window->step[2] == 1 &&
+           window->origin[2] == 0;
+}
+
 /* Columns [n0, n1) of rows [k0, k1) of B: where they start, and *pitch, the stride of the depth. */
 static const char *panel_of_b(const fc_gemm_job *job, const char *data, int64_t k0, int64_t k1, int64_t n0, int64_t n1,
                               char *room, char *rows_room, int64_t *pitch)
@@ -140,6 +148,13 @@ static const char *panel_of_b(const fc_gemm_job *job, const char *data, int64_t 
         }
         if (gemm->b.window.taps[2] >= WIDE_TAPS) {
             kernels->pack_taps(&gemm->b.window, data, k0, k1, n0, n1, room, width);
+            return room;
+        }
+        if (is_matrix(&gemm->b.window)) {
+            if (n1 - n0 < width)
+                memset(room, 0, (size_t)((k1 - k0) * width * element));
+            kernels->transpose(n1 - n0, k1 - k0, data + (n0 * gemm->b.window.channel_stride + k0) * element,
+                               gemm->b.window.channel_stride, room, width);
             return room;
         }
         const int64_t rows_pitch = fc_round_up(k1 - k0, lanes);

@@ -35,7 +35,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pixels * (double)problem->groups * (pass == FC_INPUT_GRADIENT ? outs : ins);
     const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups : 0; /* read by columns */
     return 600 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
-           packed * (pass == FC_WEIGHT_GRADIENT ? 0.6 : 0.05) + weight;
+           packed * (pass == FC_WEIGHT_GRADIENT ? 0.35 : 0.05) + weight;
 }
 
 static size_t packed(const fc_plan *plan)

@@ -120,7 +120,7 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
     const double images = (double)p.batch * (double)p.groups, columns = ins * (double)fc_taps(&p), sums = columns * outs;
     const double vectors = (double)(p.out_size[0] * p.out_size[1] * fc_divide_up(p.out_size[2], kernels->lanes));
     const double blocks = (double)fc_divide_up(fc_volume(p.out_size), PLANES_BYTES / TOGETHER / (int64_t)fc_element_bytes(p.dtype));
-    const double rate = fc_multiply_adds_per_ns(isa, p.dtype) / kernels->lanes * (kernels->tile_rows > 6 ? 0.97 : 0.65);
+    const double rate = fc_multiply_adds_per_ns(isa, p.dtype) / kernels->lanes * (kernels->tile_rows > 6 ? 0.75 : 0.65);
     const double packed = is_unpadded(&p) ? 0 : ins * (double)fc_volume(p.in_size) * (p.stride[2] > 2 ? 1.0 : 0.2);
     return 3000 + images * (vectors * sums / rate * (1 + 1 / outs) + blocks * (300 + sums * 3) + packed);
 }
