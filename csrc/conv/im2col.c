@@ -31,7 +31,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows *
                          (pass == FC_WEIGHT_GRADIENT ? 1.1 : 1 + 10 / lanes);
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
-    const double slow = pass == FC_WEIGHT_GRADIENT ? 0.6 : problem->stride[2] > 1 ? 0.6 : 0.3;
+    const int strided = problem->stride[2] > 1;
+    const double slow = pass == FC_WEIGHT_GRADIENT ? (strided ? 1.4 : 0.6) : strided ? 0.6 : 0.3;
     const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups * 2 : 0;
     const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;

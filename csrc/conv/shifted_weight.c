@@ -1,19 +1,25 @@
-/* The gradient of the weight from shifted planes: dot products along rows, of grad_output and of the planes.
+/* The gradient of the weight from shifted planes.
  *
  *     dw[k][c,t] = sum over images, o of dy[k][o] x[c][o + off(t)]
  *
- * Both operands are read along their rows, which is how they lie: im2col has to transpose its windows instead, for the lanes of its
- * product are channels and taps.  The planes are packed (planes.h) where there is padding or a stride; otherwise they are the input
- * itself, and for a kernel of one element all pixels are one row.  A task sums, for a few channels, over a slice of the images'
- * blocks; how many slices there are follows from the problem alone, and so do the bits. */
+ * Both operands lie along their rows.  Where there are few rows of dy, they are multiplied as they lie: dot products, lane by lane.
+ * Where there are many, a panel of a few channels and taps is transposed once for all of them, straight from where they lie, and
+ * the dense product broadcasts dy.  The planes are packed (planes.h) where there is padding or a stride; otherwise they are the
+ * input itself, and for a kernel of one element all pixels are one row.  A task sums, for a few channels, over a slice of the
+ * images' blocks; how many slices there are follows from the problem alone, and so do the bits. */
 #include "shifted.h"
+#include "../gemm.h"
 #include "../parallel.h"
 #include "planes.h"
+
+#include <math.h>
 
 enum {
     TOGETHER = 32,           /* channels of a task, at most */
     PLANES_BYTES = 256 << 10, /* of their planes: they stay in L2 */
     TASKS = 16,              /* at least, where there is so much work */
+    DEPTH = 256,             /* pixels of a panel that is transposed: it stays in L1 */
+    MANY_OUTS = 48,          /* rows of dy that are worth a transposition */
 };
 
 typedef struct {
@@ -26,7 +32,8 @@ typedef struct {
     int64_t together, channel_blocks;
     int64_t units, slices;          /* units: blocks of planes of all images */
     int64_t in[5], out[5];          /* strides of the tensors */
-    size_t part, offsets_bytes, planes_bytes;
+    int transposes;
+    size_t part, offsets_bytes, planes_bytes, thread_bytes;
     const int64_t *offsets;         /* [together * taps]: where a channel and tap begin */
     char *parts, *workspace;
 } job;
@@ -72,10 +79,41 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     j.offsets_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) +
                       fc_whole_lines((int64_t)sizeof(fc_plane_sum));
     j.planes_bytes = j.in_place ? 0 : fc_whole_lines(j.together * j.plane.elements * element);
+    j.transposes = j.outs >= MANY_OUTS;
+    j.thread_bytes = j.planes_bytes;
+    if (j.transposes)
+        j.thread_bytes += fc_whole_lines(DEPTH * j.kernels->tile_vectors * j.kernels->lanes * element);
     return j;
 }
 
 static size_t parts_bytes(const job *j) { return j->slices > 1 ? fc_whole_lines(j->slices * (int64_t)j->part) : 0; }
+
+/* The products of a block, panel by panel: so many pixels at a time as lie one behind the other in dy. */
+static void multiply_transposed(const job *j, const fc_dots *dots, char *room)
+{
+    const int64_t element = (int64_t)fc_element_bytes(j->plan.problem.dtype), lanes = j->kernels->lanes;
+    const int whole_rows = dots->depth == dots->a_line && dots->depth <= DEPTH;
+    const int64_t lines = whole_rows ? DEPTH / dots->depth : 1, width = fc_smaller(dots->depth, DEPTH);
+    const int64_t panels = fc_panel_count(j->kernels, dots->columns);
+    for (int64_t y = 0; y < dots->lines; y += lines)
+        for (int64_t x = 0; x < dots->depth; x += width) {
+            const int64_t rows = fc_smaller(lines, dots->lines - y), columns = fc_smaller(width, dots->depth - x);
+            const char *a = (const char *)dots->a + (y * dots->a_line + x) * element;
+            const char *b = (const char *)dots->b + (y * dots->b_line + x) * element;
+            for (int64_t q = 0; q < panels; q++) {
+                const int64_t n0 = fc_panel_first(j->kernels, dots->columns, q);
+                const int64_t n1 = fc_panel_first(j->kernels, dots->columns, q + 1), pitch = fc_round_up(n1 - n0, lanes);
+                for (int64_t i = 0; i < rows; i++)
+                    j->kernels->transpose_places(n1 - n0, columns, b + i * dots->b_line * element, dots->b_rows + n0,
+                                                 room + i * columns * pitch * element, pitch);
+                const fc_panel panel = {.rows = dots->rows, .columns = n1 - n0, .depth = rows * columns, .a = a,
+                                        .a_row = dots->a_row, .a_depth = 1, .b = room, .b_depth = pitch,
+                                        .c = (char *)dots->c + n0 * element, .c_row = dots->c_row,
+                                        .accumulate = dots->accumulate || y > 0 || x > 0, .low = -INFINITY, .high = INFINITY};
+                j->kernels->gemm(&panel);
+            }
+        }
+}
 
 static void task(void *context, int64_t task, int thread)
 {
@@ -86,7 +124,7 @@ static void task(void *context, int64_t task, int thread)
     const int64_t channel = j->ins * channel_block / j->channel_blocks;
     const int64_t channels = j->ins * (channel_block + 1) / j->channel_blocks - channel;
     const int64_t first_unit = j->units * slice / j->slices, last_unit = j->units * (slice + 1) / j->slices;
-    char *planes = j->workspace + (size_t)thread * j->planes_bytes;
+    char *planes = j->workspace + (size_t)thread * j->thread_bytes;
     fc_dots dots = {.rows = j->outs, .columns = channels * j->taps, .a_row = j->out[1], .a_line = j->out[3], .b = planes,
                     .b_line = j->in_place ? j->in[3] : j->plane.length[2], .b_rows = j->offsets, .c_row = j->ins * j->taps,
                     .c_column = 1};
@@ -107,28 +145,39 @@ static void task(void *context, int64_t task, int thread)
         dots.lines = block.y1 - block.y0;
         dots.depth = block.x1 - block.x0;
         dots.accumulate = unit > first_unit;
-        j->kernels->dots(&dots);
+        if (j->transposes)
+            multiply_transposed(j, &dots, planes + j->planes_bytes);
+        else
+            j->kernels->dots(&dots);
     }
 }
 
-/* Whole vectors along each row; sums that are begun and ended for each block; planes, packed. */
+/* Planes, packed.  Dot products: whole vectors along each row; sums that are begun and ended for each block.  Others: panels,
+ * transposed, and sums that are begun and ended for each of DEPTH pixels. */
 double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
 {
     const fc_conv p = flattened(problem);
     const fc_kernels *kernels = isa->kernels[p.dtype];
     const double ins = (double)(p.in_channels / p.groups), outs = (double)(p.out_channels / p.groups);
     const double images = (double)p.batch * (double)p.groups, columns = ins * (double)fc_taps(&p), sums = columns * outs;
+    const double packed = is_unpadded(&p) ? 0 : images * ins * (double)fc_volume(p.in_size) * (p.stride[2] > 2 ? 1.0 : 0.2);
+    const double pixels = (double)fc_volume(p.out_size), rate = fc_multiply_adds_per_ns(isa, p.dtype);
+    if (outs >= MANY_OUTS) {
+        const double lanes = (double)fc_round_up((int64_t)columns, kernels->lanes), vectors = 16.0 / kernels->lanes;
+        return 3000 + packed + images * (pixels * lanes * (outs / rate * (fc_taps(&p) == 1 ? 1.2 : 1.08) + 0.3 * vectors) +
+                                         (ceil(pixels / DEPTH) * sums * 0.15 + 300) * vectors);
+    }
     const double vectors = (double)(p.out_size[0] * p.out_size[1] * fc_divide_up(p.out_size[2], kernels->lanes));
     const double blocks = (double)fc_divide_up(fc_volume(p.out_size), PLANES_BYTES / TOGETHER / (int64_t)fc_element_bytes(p.dtype));
-    const double rate = fc_multiply_adds_per_ns(isa, p.dtype) / kernels->lanes * (kernels->tile_rows > 6 ? 0.75 : 0.65);
-    const double packed = is_unpadded(&p) ? 0 : ins * (double)fc_volume(p.in_size) * (p.stride[2] > 2 ? 1.0 : 0.2);
-    return 3000 + images * (vectors * sums / rate * (1 + 1 / outs) + blocks * (300 + sums * 3) + packed);
+    const double slow = kernels->tile_rows > 6 ? 0.75 : 0.65;
+    return 3000 + packed +
+           images * (vectors * sums * kernels->lanes / (rate * slow) * (1 + 1 / outs) + blocks * (300 + sums * 3));
 }
 
 size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)
 {
     const job j = make_job(plan, NULL);
-    return j.offsets_bytes + parts_bytes(&j) + j.planes_bytes * (size_t)threads;
+    return j.offsets_bytes + parts_bytes(&j) + j.thread_bytes * (size_t)threads;
 }
 
 void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)

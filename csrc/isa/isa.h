@@ -156,6 +156,10 @@ typedef struct {
     /* target[j][i] = source[i][j], i < rows, j < columns. */
     void (*transpose)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
                       int64_t target_pitch);
+    /* The same of rows that lie where a table says: target[j][i] = source[place[i] + j]; zero in i from rows to the next multiple of
+     * lanes. */
+    void (*transpose_places)(int64_t rows, int64_t columns, const void *source, const int64_t *place, void *target,
+                             int64_t target_pitch);
     /* The weight [out][in][taps], one group of it, as A of an input gradient, for the taps listed:
      * target[in * pitch + out * count + j] = weight[out][in][tap[j]], for inputs in [first, last). */
     void (*pack_weight_rows)(const void *weight, int64_t outs, int64_t ins, int64_t taps, const int64_t *tap, int64_t count,
