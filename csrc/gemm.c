@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-    DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 48 floats, 48 KB, and stays in L1 or L2 */
+    DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 32 floats, 32 KB, and stays in L1 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
     WIDE_TAPS = 7,      /* rows of taps to copy as they lie (conv1 of resnet50: 3.3 ms for 3.8); shorter ones are transposed */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */

@@ -52,6 +52,7 @@ typedef struct {
     int64_t end;
 } share;
 
+#if defined(_OPENMP)
 /* ---- threads that sleep beside their caller ---- */
 
 /* A thread that slept may be woken on the processor of the one that calls, most of all in a virtual machine, where an idle
@@ -84,6 +85,7 @@ static void await(const int *begun, int count)
         if (spin > SPINS)
             sched_yield();
 }
+#endif
 
 void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
 {
