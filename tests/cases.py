@@ -117,7 +117,7 @@ CONVOLUTIONS = [
     Convolution("depthwise-5x5-narrow", (1, 5, 7, 7), (10, 1, 5, 5), padding=2, groups=5),
     Convolution("depthwise-3x3-narrow", (1, 5, 7, 9), (5, 1, 3, 3), padding=((3, 0), (0, 1)), groups=5),
     Convolution("depthwise-3x3-narrow-strided", (1, 5, 15, 15), (5, 1, 3, 3), stride=2, padding=1, groups=5),
-    Convolution("depthwise-5x5-narrow-strided", (1, 3, 9, 12), (6, 1, 5, 5), stride=2, padding=((0, 3), (2, 1)), groups=3),
+    Convolution("depthwise-5x5-narrow-strided", (1, 3, 9, 12), (6, 1, 5, 5), 2, ((0, 3), (2, 1)), groups=3),
     Convolution("depthwise-7x7-narrow-strided", (3, 3, 9, 9), (3, 1, 7, 7), stride=2, padding=3, groups=3),
     Convolution("depthwise-3x3-half-strided", (1, 3, 8, 29), (3, 1, 3, 3), stride=2, padding=1, groups=3),
     Convolution("depthwise-7x7-half-strided", (1, 2, 8, 26), (2, 1, 7, 7), stride=2, padding=3, groups=2),

@@ -62,6 +62,17 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return fc_too_many_strands(problem, pass) ? "needs a smaller stride for the gradient of the input" : NULL;
 }
 
+/* Whether outputs see padding. */
+static int sees_padding(const fc_conv *problem)
+{
+    int sees = 0;
+    for (int d = 0; d < 3; d++) {
+        const int64_t reach = (problem->out_size[d] - 1) * problem->stride[d] + (problem->kernel[d] - 1) * problem->dilation[d];
+        sees = sees || problem->padding[d] > 0 || reach - problem->padding[d] >= problem->in_size[d];
+    }
+    return sees;
+}
+
 /* Products, which begin and end for each tile and chunk of the depth; the copy of the source, whose rows blocks share; C,
  * transposed; and the weight, which is new at each step where gradients are. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
@@ -75,6 +86,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double pixels = images * (double)fc_volume(to), lanes = (double)fc_round_up(outs, kernels->lanes);
     const double vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, outs);
     const double share = fc_strands_share(problem, pass), strided = pass == FC_INPUT_GRADIENT ? (double)fc_volume(problem->stride) : 1;
+    const int copies = taps > 1 && share == 1 && (!forward || sees_padding(problem));
     const double depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
     const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(PIXELS / to[2] + 1);
     const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
@@ -82,7 +94,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double loss = 0.95 + 0.2 / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
     const double products = images * (double)fc_volume(problem->out_size) * lanes * depth * share;
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
-           pixels * panels * chunks * 4 + copied * (taps > 1 && share == 1 ? 0.3 : 0) +
+           pixels * panels * chunks * 4 + (copies ? copied * 0.3 : 0) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
 }
@@ -264,7 +276,7 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int cuts, 
     if (!channels_last)
         j.c_bytes = fc_whole_lines(j.rows * j.columns * j.c_pitch * element);
     j.pieces_bytes = fc_whole_lines(j.pieces * (int64_t)sizeof(piece));
-    j.tables_bytes = fc_whole_lines(2 * j.channels_together * j.taps * (int64_t)sizeof(int64_t));
+    j.tables_bytes = fc_whole_lines((2 * j.channels_together * j.taps + FC_AHEAD) * (int64_t)sizeof(int64_t));
     j.thread_bytes = j.room_bytes + j.c_bytes + fc_whole_lines((2 * j.rows * j.columns + j.pieces) * (int64_t)sizeof(int64_t));
     return j;
 }
