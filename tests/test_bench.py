@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -10,8 +11,20 @@ import numpy as np
 import pytest
 
 from fastconv import reference
-from fastconv.bench import CONTENDERS, Layer, Problem, Settings, Unsupported, harness, read_table, run, select_layers
-from fastconv.bench.peers import PASSES, PEERS, Contender
+from fastconv.bench import (
+    CONTENDERS,
+    Layer,
+    Problem,
+    Settings,
+    Unsupported,
+    choices,
+    draw_layers,
+    harness,
+    read_table,
+    run,
+    select_layers,
+)
+from fastconv.bench.peers import CONVOLUTIONS, PASSES, PEERS, Contender
 from fastconv.bench.tables import table_names
 
 QUICK = Settings(threads=1, rounds=1, turn=0.0, pause=0.0)
@@ -196,6 +209,51 @@ def test_layers_are_chosen_by_a_pattern():
     assert select_layers(layers, "nothing") == []
 
 
+# ---- the drawn table
+
+
+DRAWN = draw_layers(300, seed=0)
+
+
+def test_a_seed_and_a_number_say_which_layer_is_drawn():
+    assert draw_layers(20, seed=0) == DRAWN[:20]
+    assert [layer.name for layer in DRAWN] == [f"random.0.{number}" for number in range(300)]
+    shapes = {layer.shape for layer in DRAWN}
+    assert len(shapes) > 290 and len(shapes & {layer.shape for layer in draw_layers(300, seed=1)}) < 10
+
+
+def test_drawn_layers_are_neither_tiny_nor_huge():
+    for layer in DRAWN:
+        assert max(map(math.prod, (layer.input_shape, layer.weight_shape or (), layer.output_shape))) <= 25e6
+        cells = math.prod(layer.output_shape) * math.prod(layer.options.get("kernel_size", ()))
+        assert 1e5 <= (layer.flops / 2 or cells) <= 2e9
+        assert layer.input_shape[0] <= 32 and max(layer.input_shape[1], layer.output_shape[1]) <= 1024
+
+
+def test_drawn_layers_have_all_parameters():
+    pools = {f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)}
+    assert {layer.function for layer in DRAWN} == pools | {*CONVOLUTIONS}
+    several = [layer for layer in DRAWN if layer.groups > 1]
+    assert any(layer.groups == layer.input_shape[1] < layer.output_shape[1] for layer in several)
+    assert any(layer.groups < layer.input_shape[1] for layer in several)
+    kernels = [layer.weight_shape[2:] for layer in DRAWN if layer.weight_shape]
+    assert any(len({*kernel}) > 1 for kernel in kernels) and max(map(max, kernels)) == 31
+    for option in ("stride", "dilation"):
+        assert {n for layer in DRAWN if layer.weight_shape for n in layer.options[option]} == {1, 2, 3, 4}
+    assert any(any(layer.output_padding) for layer in DRAWN)
+    assert {layer.options.get("ceil_mode") for layer in DRAWN} == {None, False, True}
+    channels = {layer.input_shape[1] for layer in DRAWN}
+    assert any(n % 2 and n > 100 for n in channels) and {1, 16, 64} < channels
+    assert json.loads(json.dumps(DRAWN[0].options))["groups"] == DRAWN[0].groups  # plain numbers, not NumPy's
+
+
+def test_pytorch_takes_drawn_layers(torch):
+    for layer in DRAWN:
+        shapes = [layer.input_shape] if layer.weight_shape is None else [layer.input_shape, layer.weight_shape]
+        arrays = [torch.empty(shape, device="meta") for shape in shapes]  # of which there is only the shape
+        assert getattr(torch.nn.functional, layer.function)(*arrays, **layer.options).shape == layer.output_shape
+
+
 # ---- contenders
 
 
@@ -373,9 +431,90 @@ def test_json():
     assert set(document["geometric_means"]) == {"forward", "weight"}
 
 
+def beside_torch(layer, milliseconds, ratio):
+    timings = {"fastconv": harness.Timing(milliseconds), "torch": harness.Timing(1.0, ratio)}
+    return harness.Result(layer, "input", "float32", "direct", timings)
+
+
+def test_the_worst():
+    results = [
+        beside_torch(DENSE, 3.0, 0.9),
+        beside_torch(GROUPED, 0.5, None),  # torch could not
+        beside_torch(OTHERS[5], 0.009, 0.2),  # too short to count
+        beside_torch(DEPTHWISE, 2.0, 0.65),
+        beside_torch(OTHERS[0], 2.0, 1.5),
+    ]
+    worst = harness.worst_first(results)
+    assert [result.best_ratio for result in worst] == [0.2, 0.65, 0.9, 1.5]
+    slow = {"layers": 3, "below_1.0": 2, "below_0.7": 1}
+    assert harness.count_slow(results) == slow
+
+    stream = io.StringIO()
+    harness.print_worst(results, 2, stream)
+    titles, _, *lines = stream.getvalue().splitlines()
+    assert titles.split() == ["layer", "shape", "pass", "algorithm", "ms", "best", "peer"]
+    assert [line.split()[0] for line in lines[:2]] == ["max", "depthwise"]
+    assert lines[0].split()[-4:] == ["input", "direct", "0.009", "0.20x"]
+    assert lines[2:] == ["of 3 layers that take more than 10 us: 2 below 1.00x, 1 below 0.70x"]
+
+    document = json.loads(harness.to_json(results, QUICK, 100.0, worst=2))
+    assert [record["name"] for record in document["worst"]] == ["max", "depthwise"]
+    assert document["above_10_us"] == slow
+    assert not {"worst", "above_10_us"} & {*json.loads(harness.to_json(results, QUICK, 100.0))}
+
+
 @pytest.mark.parametrize("ratio, text", [(None, "-"), (2.0, "2.00x"), (0.25, "0.25x"), (0.0042, "0.0042x")])
 def test_a_ratio_is_never_shown_as_nothing(ratio, text):
     assert harness.ratio_text(ratio) == text
+
+
+# ---- the choices
+
+
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("layer", [DENSE, DEPTHWISE, OTHERS[2]], ids=lambda layer: layer.name)
+def test_the_choice_is_timed_beside_all_that_could_be_chosen(layer, direction):
+    (choice,) = choices.run([layer], QUICK, direction)
+    explanation = Problem(layer, direction).explanation
+    costs = {said.algorithm: said.cost for said in explanation.candidates if said.cost is not None}
+    assert choice.chosen == explanation.algorithm
+    assert {*choice.milliseconds} == {name for name, cost in costs.items() if cost <= 4 * costs[choice.chosen]}
+    assert choice.over_best >= 1 and choice.milliseconds[choice.best] == min(choice.milliseconds.values()) > 0
+
+
+def test_each_algorithm_has_its_turn_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(choices, "time_in_turn", lambda calls, settings: asked.extend(calls) or dict.fromkeys(calls, 1))
+    (choice,) = choices.run([read_table("resnet50")[2]], QUICK)
+    assert len(asked) == len({*asked}) > 1 and choice.chosen in asked
+    assert choice.over_best == 1
+
+
+def test_the_table_of_choices():
+    def choice(layer, **milliseconds):
+        return choices.Choice(layer, "weight", "float32", "im2col", milliseconds)
+
+    made = [
+        choice(DENSE, im2col=2.0, shifted=1.0),
+        choice(GROUPED, im2col=1.04, direct=1.0),
+        choice(DEPTHWISE, im2col=3),
+    ]
+    stream = io.StringIO()
+    assert choices.print_table(iter(made), [one.layer for one in made], stream) == made
+    titles, _, *lines = stream.getvalue().splitlines()
+    assert titles.split() == ["layer", "shape", "chosen", "ms", "best", "ms", "chosen/best"]
+    assert [line.split()[-5:] for line in lines[:3]] == [
+        ["im2col", "2.000", "shifted", "1.000", "2.00x"],
+        ["im2col", "1.040", "direct", "1.000", "1.04x"],
+        ["im2col", "3.000", "im2col", "3.000", "1.00x"],
+    ]
+    assert lines[3:] == ["2 of 3 layers within 5% of the best"]
+
+    document = json.loads(choices.to_json(made, QUICK))
+    assert document["within_5_percent"] == 2 and document["settings"]["threads"] == 1
+    first = document["layers"][0]
+    assert (first["name"], first["pass"], first["chosen"], first["best"]) == ("dense", "weight", "im2col", "shifted")
+    assert first["chosen_over_best"] == 2 and first["ms"] == {"im2col": 2, "shifted": 1}
 
 
 # ---- the picture

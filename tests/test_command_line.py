@@ -13,7 +13,7 @@ import pytest
 import fastconv as fc
 from fastconv import __main__ as command_line
 from fastconv import selftest
-from fastconv.bench import CONTENDERS
+from fastconv.bench import CONTENDERS, draw_layers
 from fastconv.commands import arguments as command_arguments
 from fastconv.commands import pictures
 
@@ -329,6 +329,57 @@ def test_bench_draws(capsys, table, tmp_path, torch):
     assert picture.read_text().startswith("<?xml")
 
 
+DRAWN = ["--seed", "3", "--problems", "7", "--layers", "random.3.[16]", "--rounds", "1", "--threads", "1"]
+
+
+def test_bench_of_drawn_layers(capsys):
+    assert command_line.main(["bench", "random", *DRAWN, "--pass", "all", "--peers", "none", "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    expected = [layer for layer in draw_layers(7, seed=3) if layer.name in ("random.3.1", "random.3.6")]
+    assert [(layer["pass"], layer["name"], tuple(layer["input_shape"])) for layer in layers] == [
+        (which, layer.name, layer.input_shape)
+        for which in ("forward", "input", "weight")
+        for layer in expected
+        if which in layer.passes
+    ]
+
+
+def test_bench_lists_the_worst(capsys, table, torch):
+    arguments = [*DRAWN, "--suite", "random", "--pass", "all", "--peers", "torch", "--worst", "3"]
+    assert command_line.main(["bench", *arguments]) == 0
+    _, _, lines = capsys.readouterr().out.partition("\nthe lowest ratios to the best peer\n")
+    _, _, *worst, last = lines.splitlines()
+    ratios = [float(line.split()[-1].removesuffix("x")) for line in worst]
+    assert len(ratios) == 3 and ratios == sorted(ratios)
+    assert re.fullmatch(r"of \d layers that take more than 10 us: \d below 1.00x, \d below 0.70x", last)
+
+    arguments = ["--peers", "torch", "--worst", "1", "--rounds", "1", "--threads", "1", "--json"]
+    assert command_line.main(["bench", table, *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (worst,) = document["worst"]
+    assert worst["best_peer_ratio"] == min(layer["best_peer_ratio"] for layer in document["layers"])
+    assert worst in document["layers"] and document["above_10_us"]["layers"] <= 2
+
+
+def test_bench_of_the_choices(capsys):
+    assert command_line.main(["bench", "random", *DRAWN, "--choices", "--pass", "all"]) == 0
+    output = capsys.readouterr().out
+    assert len(re.findall(r"^random.3.6 .* [\d.]+  \w+ +[\d.]+ +[\d.]+x$", output, re.MULTILINE)) == 3
+    assert "random.3.1 " not in output  # a pool: there is nothing to choose
+    assert len(re.findall(r"^[01] of 1 layers within 5% of the best$", output, re.MULTILINE)) == 3
+    assert re.search(r"^in all [0-3] of 3 layers within 5% of the best$", output, re.MULTILINE)
+
+
+def test_bench_of_the_choices_obeys_batch_and_dtype(capsys, table):
+    arguments = ["--choices", "--batch", "3", "--dtype", "float64", "--rounds", "1", "--threads", "1", "--json"]
+    assert command_line.main(["bench", table, *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["settings"]["threads"] == 1 and document["within_5_percent"] <= 2
+    for layer in document["layers"]:
+        assert (layer["input_shape"][0], layer["dtype"]) == (3, "float64")
+        assert layer["chosen_over_best"] == layer["ms"][layer["chosen"]] / layer["ms"][layer["best"]] >= 1
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -358,6 +409,17 @@ def test_bench_draws(capsys, table, tmp_path, torch):
         (["--algorithm", "magic"], "--algorithm: 'magic' is not one of auto, .*direct"),
         (["--layers", "conv99*"], "--layers: no layer of resnet50 matches 'conv99\\*'"),
         (["--colour"], "unrecognized arguments: --colour"),
+        (["--seed", "1"], "argument --seed: only allowed with the table random"),
+        (["unfold", "--problems", "9"], "argument --problems: only allowed with the table random"),
+        (["random", "--problems", "0"], "argument --problems: must be at least 1, got 0"),
+        (["random", "--problems", "2", "--layers", "random.0.2"], "--layers: no layer of random matches 'random.0.2'"),
+        (["--worst", "0"], "argument --worst: must be at least 1, got 0"),
+        (["--worst", "3", "--peers", "none"], "argument --worst: expected a peer that can do .*, got none"),
+        (["--choices", "--peers", "none"], "argument --choices: not allowed with argument --peers"),
+        (["--choices", "--algorithm", "direct"], "argument --choices: not allowed with argument --algorithm"),
+        (["--choices", "--plot", "x.png"], "argument --choices: not allowed with argument --plot"),
+        (["--choices", "--worst", "3"], "argument --choices: not allowed with argument --worst"),
+        (["--choices", "pooling", "unfold"], "argument --choices: no layer of pooling, unfold is a convolution"),
     ],
 )
 def test_bench_names_what_is_wrong(capsys, arguments, message):

@@ -6,6 +6,7 @@ Nothing here is imported by ``import fastconv``, and every peer library is optio
 
 from fastconv.bench.harness import Settings, run
 from fastconv.bench.peers import CONTENDERS, Problem, Unsupported
+from fastconv.bench.random_table import draw_layers
 from fastconv.bench.tables import Layer, read_table, select_layers, table_names
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Problem",
     "Settings",
     "Unsupported",
+    "draw_layers",
     "read_table",
     "run",
     "select_layers",

@@ -1,4 +1,4 @@
-"""Fair timing of the contenders on a layer table, the printed table, and its JSON.
+"""Fair timing of the contenders on a layer table, the printed table and the worst of it, and the JSON.
 
 The contenders run in one process, in turn, for several rounds, with a pause between them, since the threads of a pool
 spin for a while after its last call. Each call is timed, and the low quantile of all rounds counts: on a shared machine
@@ -29,6 +29,8 @@ from fastconv.bench.tables import Layer
 _QUANTILE = 0.1
 _SAMPLE = 20e-6  # seconds: a shorter call is timed several at a time, or the clock would be part of it
 _DISAGREE = {"float32": 1e-3, "float64": 1e-9}  # of the largest value: a wrong problem, not rounding
+_LONG = 0.01  # milliseconds: a shorter call is mostly the way into the library and out
+_SLOW = (1.0, 0.7)  # ratios to the best peer below which layers are counted
 
 
 @dataclass(frozen=True)
@@ -288,10 +290,56 @@ def total_milliseconds(results: Sequence[Result], name: str) -> float | None:
     return sum(value * result.layer.repeat for value, result in zip(times, results, strict=True) if value)
 
 
-# ---- the printed table
+def worst_first(results: Iterable[Result]) -> list[Result]:
+    """Return the results that have a ratio to the best peer, the lowest first."""
+    compared = [(result.best_ratio, result) for result in results if result.best_ratio]
+    return [result for _, result in sorted(compared, key=lambda pair: pair[0])]
 
 
-class TablePrinter:
+def count_slow(results: Iterable[Result]) -> dict[str, int]:
+    """Count the layers beside a peer that take more than 10 us, and those of them whose ratio is below 1 and 0.7."""
+    ratios = [result.best_ratio for result in results if result.best_ratio and result.ours and result.ours > _LONG]
+    return {"layers": len(ratios)} | {f"below_{bound}": sum(ratio < bound for ratio in ratios) for bound in _SLOW}
+
+
+# ---- the printed tables
+
+
+class LayerLines:
+    """Prints lines of columns, a layer's name and shape the first two.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        What will be printed: the widths of the first columns follow from it.
+    stream : text stream, optional
+        Where to; standard output if not given.
+    """
+
+    def __init__(self, layers: Sequence[Layer], stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._name_width = max([len(_title(layer)) for layer in layers] + [len("geometric mean")])
+        self._shape_width = max([len(layer.shape) for layer in layers] + [len("shape")])
+
+    def titles(self, *columns: str) -> None:
+        """Print the titles of the columns."""
+        line = self._line("layer", "shape", *columns)
+        self.print_line(line)
+        self.print_line("-" * len(line))
+
+    def layer(self, layer: Layer, *columns: str) -> None:
+        """Print one layer."""
+        self.print_line(self._line(_title(layer), layer.shape, *columns))
+
+    def print_line(self, line: str) -> None:
+        """Print any line."""
+        print(line.rstrip(), file=self._stream, flush=True)
+
+    def _line(self, name: str, shape: str, *columns: str) -> str:
+        return "  ".join([f"{name:{self._name_width}}", f"{shape:{self._shape_width}}", *columns])
+
+
+class TablePrinter(LayerLines):
     """Prints a line a layer as the results come, and the means below them.
 
     Parameters
@@ -309,12 +357,10 @@ class TablePrinter:
     def __init__(
         self, layers: Sequence[Layer], names: Sequence[str], peak: float, stream: TextIO | None = None
     ) -> None:
-        self._stream = stream or sys.stdout
+        super().__init__(layers, stream)
         self._peak = peak
         self._packed = [name for name in names if name != Fastconv.name and not _is_peer(name)]
         self._peers = [name for name in names if _is_peer(name)]
-        self._name_width = max([len(_title(layer)) for layer in layers] + [len("geometric mean")])
-        self._shape_width = max([len(layer.shape) for layer in layers] + [len("shape")])
 
     def print(self, results: Iterable[Result]) -> list[Result]:
         """Print the whole table, each line when its result comes, and return the results."""
@@ -328,9 +374,7 @@ class TablePrinter:
 
     def header(self) -> None:
         """Print the column titles."""
-        columns = [
-            f"{'layer':{self._name_width}}",
-            f"{'shape':{self._shape_width}}",
+        self.titles(
             f"{'algorithm':10}",
             f"{'GFLOP':>7}",
             f"{'ms':>8}",
@@ -339,17 +383,13 @@ class TablePrinter:
             *(f"{'packed ms':>9}" for _ in self._packed),
             *(f"{name:>16}" for name in self._peers),
             *([f"{'best peer':>9}"] if self._peers else []),
-        ]
-        line = "  ".join(columns)
-        self._print(line)
-        self._print("-" * len(line))
+        )
 
     def row(self, result: Result) -> None:
         """Print one layer."""
         rate = result.gflops()
-        columns = [
-            f"{_title(result.layer):{self._name_width}}",
-            f"{result.layer.shape:{self._shape_width}}",
+        self.layer(
+            result.layer,
             f"{result.algorithm:10}",
             f"{_number(result.layer.flops / 1e9 or None, 3):>7}",
             f"{_number(result.ours, 3):>8}",
@@ -358,8 +398,7 @@ class TablePrinter:
             *(f"{_number(result.timings[name].milliseconds, 3):>9}" for name in self._packed),
             *(self._peer(result.timings[name].milliseconds, result.timings[name].ratio) for name in self._peers),
             *([f"{ratio_text(result.best_ratio):>9}"] if self._peers else []),
-        ]
-        self._print("  ".join(columns))
+        )
 
     def footer(self, results: Sequence[Result]) -> None:
         """Print the geometric means, the whole network's times, and why there are dashes."""
@@ -368,7 +407,7 @@ class TablePrinter:
         means = mean_ratios(results)
         rate = geometric_mean(result.gflops() for result in results)
         gap = self._name_width + self._shape_width + 14
-        self._print(
+        self.print_line(
             "  ".join(
                 [
                     f"{'geometric mean':{gap}}",
@@ -385,7 +424,7 @@ class TablePrinter:
         totals = {name: total_milliseconds(results, name) for name in results[0].timings}
         repeats = any(result.layer.repeat > 1 for result in results)
         work = sum(result.layer.flops * result.layer.repeat for result in results)
-        self._print(
+        self.print_line(
             "  ".join(
                 [
                     f"{'sum, with repeats' if repeats else 'sum':{gap}}",
@@ -407,13 +446,28 @@ class TablePrinter:
                 if timing.reason:
                     reasons[name, timing.reason] = reasons.get((name, timing.reason), 0) + 1
         for (name, reason), count in reasons.items():
-            self._print(f"{name}, {count} of {len(results)} layers: {reason}")
+            self.print_line(f"{name}, {count} of {len(results)} layers: {reason}")
 
     def _peer(self, milliseconds: float | None, ratio: float | None, absent: str = "-") -> str:
         return f"{_number(milliseconds, 3, absent):>8}{ratio_text(ratio):>8}"
 
-    def _print(self, line: str) -> None:
-        print(line.rstrip(), file=self._stream, flush=True)
+
+def print_worst(results: Sequence[Result], count: int, stream: TextIO | None = None) -> None:
+    """Print the so many layers with the lowest ratio to the best peer, the lowest first, and how many are slow."""
+    worst = worst_first(results)[:count]
+    lines = LayerLines([result.layer for result in worst], stream)
+    lines.titles(f"{'pass':7}", f"{'algorithm':10}", f"{'ms':>8}", f"{'best peer':>9}")
+    for result in worst:
+        lines.layer(
+            result.layer,
+            f"{result.direction:7}",
+            f"{result.algorithm:10}",
+            f"{_number(result.ours, 3):>8}",
+            f"{ratio_text(result.best_ratio):>9}",
+        )
+    slow = count_slow(results)
+    below = ", ".join(f"{slow[f'below_{bound}']} below {ratio_text(bound)}" for bound in _SLOW)
+    lines.print_line(f"of {slow['layers']} layers that take more than {_LONG * 1e3:.0f} us: {below}")
 
 
 def _title(layer: Layer) -> str:
@@ -442,14 +496,15 @@ def _quotient(value: float | None, by: float | None) -> float | None:
 # ---- JSON
 
 
-def to_json(results: Sequence[Result], settings: Settings, peak: float) -> str:
-    """Return results as a JSON document: the settings, the versions, every layer, and the means of each pass."""
+def to_json(results: Sequence[Result], settings: Settings, peak: float, worst: int | None = None) -> str:
+    """Return results as a JSON document: the settings, the versions, every layer, and the means of each pass.
+
+    Where ``worst`` is given, also so many layers with the lowest ratio to the best peer, and how many are slow.
+    """
     names = dict.fromkeys(name for result in results for name in result.timings)
     passes = dict.fromkeys(result.direction for result in results)
     document = {
-        "fastconv": fc.__version__,
-        "isa": fc.isa(),
-        "settings": asdict(settings),
+        **head(settings),
         "peak_gflops": round(peak, 1),
         "versions": {name: CONTENDERS[name]().version() for name in names},
         "layers": [_record(result, peak) for result in results],
@@ -458,23 +513,37 @@ def to_json(results: Sequence[Result], settings: Settings, peak: float) -> str:
             for direction in passes
         },
     }
+    if worst is not None:
+        document["worst"] = [_record(result, peak) for result in worst_first(results)[:worst]]
+        document["above_10_us"] = count_slow(results)
     return json.dumps(document, indent=2)
 
 
-def _record(result: Result, peak: float) -> dict[str, Any]:
-    rate = result.gflops()
-    layer = result.layer
+def head(settings: Settings) -> dict[str, Any]:
+    """Return how it was measured, as every document begins."""
+    return {"fastconv": fc.__version__, "isa": fc.isa(), "settings": asdict(settings)}
+
+
+def problem_record(layer: Layer, direction: str, dtype: str) -> dict[str, Any]:
+    """Return what was measured, as every record begins."""
     return {
         "source": layer.source,
         "name": layer.name,
         "repeat": layer.repeat,
         "function": layer.function,
-        "pass": result.direction,
-        "dtype": result.dtype,
+        "pass": direction,
+        "dtype": dtype,
         "input_shape": layer.input_shape,
         "weight_shape": layer.weight_shape,
         **layer.options,
         "gflop": layer.flops / 1e9,
+    }
+
+
+def _record(result: Result, peak: float) -> dict[str, Any]:
+    rate = result.gflops()
+    return {
+        **problem_record(result.layer, result.direction, result.dtype),
         "algorithm": result.algorithm,
         "peak_share": rate / peak if rate else None,
         "best_peer_ratio": result.best_ratio,

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 import fastconv as fc
 from fastconv.bench.tables import Layer
+from fastconv.runtime import Explanation
 
 PASSES = ("forward", "input", "weight")
 DTYPES = ("float32", "float64")
@@ -77,6 +78,14 @@ class Problem:
     @cached_property
     def grad_output(self) -> Array:
         return self._normal(self.layer.output_shape, 2)
+
+    @property
+    def explanation(self) -> Explanation:
+        """What `fastconv.explain` says of a convolution."""
+        layer, grad = self.layer, None if self.direction == "forward" else self.direction
+        return fc.explain(
+            layer.function, layer.input_shape, layer.weight_shape, grad=grad, dtype=self.dtype, **layer.options
+        )
 
     def _normal(self, shape: tuple[int, ...], seed: int) -> Array:
         return np.random.default_rng(seed).standard_normal(shape, dtype=np.dtype(self.dtype).type)
@@ -186,14 +195,9 @@ class Fastconv(Contender):
 
     def chosen(self, problem: Problem) -> str:
         """Return the name of the algorithm that runs this problem, nothing where there is one only."""
-        layer = problem.layer
-        if layer.function not in CONVOLUTIONS:
+        if problem.layer.function not in CONVOLUTIONS:
             return ""
-        if self.algorithm != "auto":
-            return self.algorithm
-        grad = None if problem.direction == "forward" else problem.direction
-        shapes = layer.input_shape, layer.weight_shape
-        return fc.explain(layer.function, *shapes, grad=grad, dtype=problem.dtype, **layer.options).algorithm
+        return problem.explanation.algorithm if self.algorithm == "auto" else self.algorithm
 
     def _weight(self, problem: Problem) -> Any:
         return problem.weight
