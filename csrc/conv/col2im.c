@@ -9,6 +9,7 @@
 #include "../algorithm.h"
 #include "../gemm.h"
 #include "../parallel.h"
+#include "strands.h"
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
@@ -43,7 +44,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double rounds = (double)fc_divide_up(problem->batch, images_together(problem)), groups = (double)problem->groups;
     const double waste = (pixels / rounds + 2) / (pixels / rounds);
     return 2000 + fc_multiply_adds(problem) * waste / fc_multiply_adds_per_ns(isa, problem->dtype) +
-           groups * columns * (rounds * outs * 0.4 + 2 * pixels);
+           groups * columns * (rounds * outs * 0.4 + 2 * pixels * fc_inside_share(problem, FC_FORWARD));
 }
 
 typedef struct {

@@ -91,8 +91,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(PIXELS / to[2] + 1);
     const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
-    const double loss = 0.95 + 0.2 / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
-    const double products = images * (double)fc_volume(problem->out_size) * lanes * depth * share;
+    const double tables = strided > 1 || share < 1 ? 0.5 : 0.2; /* what tells where each row lies */
+    const double loss = 0.95 + tables / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
+    const double products = pixels / strided * lanes * depth * share;
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
            pixels * panels * chunks * 4 + (copies ? copied * 0.3 : 0) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
@@ -332,23 +333,34 @@ static void copy_source(const job *j, const int64_t begin[3], const int64_t leng
                                room + (c - first) * j->room_channel * element);
 }
 
-/* Into the cache, what the box will see of some channels: while another chunk is multiplied, for rows of this length are too short
- * for the machine to foresee. */
-static void fetch_source(const job *j, const box *b, const char *source, int64_t first, int64_t last)
+/* What to bring into the cache: rows and columns [from, to) of channels [first, last). */
+typedef struct {
+    const char *source;
+    int64_t from[3], to[3], first, last;
+} fetch;
+
+static fetch fetch_of(const job *j, const box *b, const char *source, int64_t first, int64_t last)
+{
+    fetch f = {.source = source, .first = first, .last = last};
+    for (int d = 0; d < 3; d++) {
+        const int64_t count = seen(&j->strands, d, b->first[d], b->last[d], &f.from[d]);
+        f.to[d] = fc_smaller(j->in[d], f.from[d] + count);
+        f.from[d] = fc_larger(0, f.from[d]);
+    }
+    return f;
+}
+
+/* While another chunk is multiplied, a part with each product: rows of this length are too short for the machine to foresee, and it
+ * fetches only so many lines at once. */
+static void fetch_channels(const job *j, const fetch *f, int64_t first, int64_t last)
 {
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype);
     const int64_t step = j->strands.whole && j->strands.of[1][0].taps == 1 ? j->strands.of[1][0].source_step : 1;
-    int64_t from[3], to[3];
-    for (int d = 0; d < 3; d++) {
-        const int64_t count = seen(&j->strands, d, b->first[d], b->last[d], &from[d]);
-        to[d] = fc_smaller(j->in[d], from[d] + count);
-        from[d] = fc_larger(0, from[d]);
-    }
     for (int64_t c = first; c < last; c++)
-        for (int64_t z = from[0]; z < to[0]; z++)
-            for (int64_t y = from[1]; y < to[1]; y += step) {
-                const char *row = source + (c * j->source[1] + z * j->source[2] + y * j->source[3]) * element;
-                for (int64_t x = from[2] * element; x < to[2] * element; x += FC_LINE)
+        for (int64_t z = f->from[0]; z < f->to[0]; z++)
+            for (int64_t y = f->from[1]; y < f->to[1]; y += step) {
+                const char *row = f->source + (c * j->source[1] + z * j->source[2] + y * j->source[3]) * element;
+                for (int64_t x = f->from[2] * element; x < f->to[2] * element; x += FC_LINE)
                     __builtin_prefetch(row + x, 0, 2);
             }
 }
@@ -394,10 +406,10 @@ static int64_t list_pixels(const job *j, const piece *piece, const box *b, const
     return count;
 }
 
-/* Multiplies a piece's pixels with some panels, channels [channel, last) of the depth. */
+/* Multiplies a piece's pixels with some panels, channels [channel, last) of the depth; a part of what to fetch with each. */
 static void multiply(const job *j, const piece *piece, int64_t group, int64_t p0, int64_t p1, int64_t channel, int64_t last,
                      const char *from, const int64_t *places, const int64_t *c_places, int64_t pixels, int64_t run, char *c,
-                     int64_t c_row)
+                     int64_t c_row, const fetch *next)
 {
     const fc_operands *operands = j->operands;
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype), lanes = j->kernels->lanes;
@@ -435,6 +447,9 @@ static void multiply(const job *j, const piece *piece, int64_t group, int64_t p0
                 panel.rows = run ? fc_smaller(run, pixels - n) : pixels;
                 panel.a = run ? from + places[n] * element : from;
                 panel.c = c + (n * c_row + n0 - out0) * element;
+                const int64_t done = (q - p0) * pixels + n, count = k == 0 ? next->last - next->first : 0;
+                fetch_channels(j, next, next->first + count * done / ((p1 - p0) * pixels),
+                               next->first + count * (done + panel.rows) / ((p1 - p0) * pixels));
                 j->kernels->gemm(&panel);
             }
         }
@@ -482,16 +497,18 @@ static void task(void *context, int64_t task, int thread)
         const char *from = j->in_place ? source + channel * j->source[1] * element : room;
         if (!j->in_place)
             copy_source(j, begin, length, source, channel, last, room);
-        if (channels_first && last < j->ins)
-            fetch_source(j, &b, source, last, fc_smaller(j->ins, last + j->channels_together));
-        else if (channels_first && row_block + 1 < j->row_blocks) {
-            const box after = block_box(j, row_block + 1, column_block);
-            fetch_source(j, &after, source, 0, fc_smaller(j->ins, j->channels_together));
-        }
+        const int ends = last == j->ins;
+        const box after = ends && row_block + 1 < j->row_blocks ? block_box(j, row_block + 1, column_block) : b;
+        const int64_t next_channel = ends ? 0 : last;
+        fetch next = fetch_of(j, &after, source, next_channel, fc_smaller(j->ins, next_channel + j->channels_together));
+        if (!channels_first || (ends && row_block + 1 == j->row_blocks))
+            next.last = next.first; /* nothing */
         for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
-            if (counts[i])
+            if (counts[i]) {
                 multiply(j, &j->piece[i], group, p0, p1, channel, last, from, places + before, c_places + before, counts[i], run,
-                         c, c_row);
+                         c, c_row, &next);
+                next.last = next.first; /* once */
+            }
     }
     for (int64_t n = 0; j->operands->activation == FC_SILU && n < pixels; n++)
         j->kernels->activate(FC_SILU, out1 - out0, c + n * c_row * element, c + n * c_row * element);

@@ -65,7 +65,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int forward = pass == FC_FORWARD;
     const int64_t outs = (forward ? problem->out_channels : problem->in_channels) / problem->groups;
     const int64_t ins = (forward ? problem->in_channels : problem->out_channels) / problem->groups;
-    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
+    const int64_t *to = forward ? problem->out_size : problem->in_size;
     const int64_t phases = pass == FC_INPUT_GRADIENT ? fc_phase_count(problem) : 1;
     const double images = (double)problem->batch * (double)problem->groups, vectors = 16.0 / kernels->lanes;
     const double reach = (double)((problem->kernel[2] - 1) * problem->dilation[2]) / (double)problem->stride[2];
@@ -79,7 +79,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
-           images * (double)ins * (double)fc_volume(from) * packings * (forward ? gather : 0.3 * vectors) +
+           images * (double)ins * fc_plane_padded(problem, pass) * packings * (forward ? gather : 0.3 * vectors) +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }
 

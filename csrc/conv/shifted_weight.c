@@ -19,7 +19,6 @@ enum {
     PLANES_BYTES = 256 << 10, /* of their planes: they stay in L2 */
     TASKS = 16,              /* at least, where there is so much work */
     DEPTH = 256,             /* pixels of a panel that is transposed: it stays in L1 */
-    MANY_OUTS = 48,          /* rows of dy that are worth a transposition */
 };
 
 typedef struct {
@@ -58,6 +57,27 @@ static int is_unpadded(const fc_conv *p)
     return 1;
 }
 
+/* Of an image's group: whole vectors along each row; sums that are begun and ended for each block. */
+static double dots_cost(const fc_conv *p, const fc_kernels *kernels, double rate)
+{
+    const double outs = (double)(p->out_channels / p->groups), sums = outs * (double)(p->in_channels / p->groups * fc_taps(p));
+    const double vectors = (double)(p->out_size[0] * p->out_size[1] * fc_divide_up(p->out_size[2], kernels->lanes));
+    const double blocks = (double)fc_divide_up(fc_volume(p->out_size), PLANES_BYTES / TOGETHER / (int64_t)fc_element_bytes(p->dtype));
+    const double slow = kernels->tile_rows > 6 ? 0.75 : 0.65;
+    return vectors * sums * kernels->lanes / (rate * slow) * (1 + 1 / outs) + blocks * (300 + sums * 3);
+}
+
+/* The same with panels transposed, whole vectors along each row, and sums that are begun and ended for each of DEPTH pixels. */
+static double transposed_cost(const fc_conv *p, const fc_kernels *kernels, double rate)
+{
+    const int64_t columns = p->in_channels / p->groups * fc_taps(p);
+    const double outs = (double)(p->out_channels / p->groups), lanes = (double)fc_round_up(columns, kernels->lanes);
+    const double pixels = (double)fc_volume(p->out_size), vectors = 16.0 / kernels->lanes;
+    const double moved = pixels / (double)p->out_size[2] * (double)fc_round_up(p->out_size[2], kernels->lanes) * lanes;
+    return pixels * lanes * outs / rate * (fc_taps(p) == 1 ? 1.2 : 1.08) +
+           (moved * 0.3 + ceil(pixels / DEPTH) * (double)columns * outs * 0.15 + 300) * vectors;
+}
+
 static job make_job(const fc_plan *plan, const fc_operands *operands)
 {
     job j = {.plan = *plan, .operands = operands, .kernels = plan->isa->kernels[plan->problem.dtype]};
@@ -79,7 +99,8 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     j.offsets_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) +
                       fc_whole_lines((int64_t)sizeof(fc_plane_sum));
     j.planes_bytes = j.in_place ? 0 : fc_whole_lines(j.together * j.plane.elements * element);
-    j.transposes = j.outs >= MANY_OUTS;
+    const double rate = fc_multiply_adds_per_ns(plan->isa, p->dtype);
+    j.transposes = transposed_cost(p, j.kernels, rate) < dots_cost(p, j.kernels, rate);
     j.thread_bytes = j.planes_bytes;
     if (j.transposes)
         j.thread_bytes += fc_whole_lines(DEPTH * j.kernels->tile_vectors * j.kernels->lanes * element);
@@ -152,26 +173,16 @@ static void task(void *context, int64_t task, int thread)
     }
 }
 
-/* Planes, packed.  Dot products: whole vectors along each row; sums that are begun and ended for each block.  Others: panels,
- * transposed, and sums that are begun and ended for each of DEPTH pixels. */
+/* Planes, packed. */
 double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
 {
     const fc_conv p = flattened(problem);
     const fc_kernels *kernels = isa->kernels[p.dtype];
-    const double ins = (double)(p.in_channels / p.groups), outs = (double)(p.out_channels / p.groups);
-    const double images = (double)p.batch * (double)p.groups, columns = ins * (double)fc_taps(&p), sums = columns * outs;
-    const double packed = is_unpadded(&p) ? 0 : images * ins * (double)fc_volume(p.in_size) * (p.stride[2] > 2 ? 1.0 : 0.2);
-    const double pixels = (double)fc_volume(p.out_size), rate = fc_multiply_adds_per_ns(isa, p.dtype);
-    if (outs >= MANY_OUTS) {
-        const double lanes = (double)fc_round_up((int64_t)columns, kernels->lanes), vectors = 16.0 / kernels->lanes;
-        return 3000 + packed + images * (pixels * lanes * (outs / rate * (fc_taps(&p) == 1 ? 1.2 : 1.08) + 0.3 * vectors) +
-                                         (ceil(pixels / DEPTH) * sums * 0.15 + 300) * vectors);
-    }
-    const double vectors = (double)(p.out_size[0] * p.out_size[1] * fc_divide_up(p.out_size[2], kernels->lanes));
-    const double blocks = (double)fc_divide_up(fc_volume(p.out_size), PLANES_BYTES / TOGETHER / (int64_t)fc_element_bytes(p.dtype));
-    const double slow = kernels->tile_rows > 6 ? 0.75 : 0.65;
-    return 3000 + packed +
-           images * (vectors * sums * kernels->lanes / (rate * slow) * (1 + 1 / outs) + blocks * (300 + sums * 3));
+    const double ins = (double)(p.in_channels / p.groups), images = (double)p.batch * (double)p.groups;
+    const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_padded(&p, FC_WEIGHT_GRADIENT) * (p.stride[2] > 2 ? 1.0 : 0.2);
+    const double dots = dots_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
+    const double transposed = transposed_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
+    return 3000 + images * (packed + (dots < transposed ? dots : transposed));
 }
 
 size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)

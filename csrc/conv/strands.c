@@ -1,7 +1,7 @@
 #include "strands.h"
 
-enum { LEAST_OUTPUTS = 6 }; /* of a strand at the border: shorter ones make poor tiles */
-static const double MOST_SHARE = 0.85; /* of the taps, for strands to be worth more tables and smaller products */
+enum { LEAST_OUTPUTS = 6, LEAST_ROW = 4 }; /* of a strand of columns at the border, and of a row: shorter ones make poor tiles */
+static const double MOST_SHARE = 0.85;     /* of the taps, for strands to be worth more tables and smaller products */
 
 static int64_t strands_along(const fc_conv *problem, fc_pass pass, int d)
 {
@@ -30,9 +30,9 @@ static void taps_inside(const fc_strand *strand, int64_t size, int64_t i, int64_
     *first = begin;
 }
 
-/* The only strand of a dimension in pieces of the same taps.  Returns how many, or 0 where they are too many or too short; and
- * counts the taps that remain. */
-static int64_t cut_strand(const fc_strand *strand, int64_t size, fc_strand *pieces, int64_t *taps)
+/* The only strand of a dimension in pieces of the same taps.  Returns how many, or 0 where they are too many or shorter than
+ * `least`; and counts the taps that remain. */
+static int64_t cut_strand(const fc_strand *strand, int64_t size, int64_t least, fc_strand *pieces, int64_t *taps)
 {
     int64_t found = 0, before_first = -1, before_last = -1;
     *taps = 0;
@@ -41,7 +41,7 @@ static int64_t cut_strand(const fc_strand *strand, int64_t size, fc_strand *piec
         taps_inside(strand, size, i, &first, &last);
         *taps += last - first;
         if (i == 0 || first != before_first || last != before_last) {
-            if (found == FC_MOST_STRANDS || (found && pieces[found - 1].count < LEAST_OUTPUTS))
+            if (found == FC_MOST_STRANDS || (found && pieces[found - 1].count < least))
                 return 0;
             pieces[found] = *strand;
             pieces[found].first = i;
@@ -54,31 +54,43 @@ static int64_t cut_strand(const fc_strand *strand, int64_t size, fc_strand *piec
         }
         pieces[found - 1].count++;
     }
-    return pieces[found - 1].count < LEAST_OUTPUTS && found > 1 ? 0 : found;
+    return pieces[found - 1].count < least && found > 1 ? 0 : found;
 }
 
-/* Kernels that reach over less leave no strand of LEAST_OUTPUTS at a border. */
-static int reaches_far(const fc_conv *problem)
+double fc_inside_share(const fc_conv *problem, fc_pass pass)
 {
-    int far = 0;
-    for (int d = 0; d < 3; d++)
-        far = far || (problem->kernel[d] - 1) * problem->dilation[d] >= LEAST_OUTPUTS;
-    return far;
+    double share = 1;
+    for (int d = 0; d < 3; d++) {
+        const int64_t targets = pass == FC_INPUT_GRADIENT ? problem->in_size[d] : problem->out_size[d] * problem->stride[d];
+        int64_t first, last, pairs = 0;
+        for (int64_t t = 0; t < problem->kernel[d]; t++) {
+            const int64_t shift = t * problem->dilation[d] - problem->padding[d];
+            fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
+            pairs += last - first;
+        }
+        share *= (double)(pairs * problem->stride[d]) / (double)(targets * problem->kernel[d]);
+    }
+    return share;
 }
 
-/* Every dimension, or none: what is left reads nothing beyond the source. */
+/* Of each dimension, where that leaves no strand too short. */
 static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *strands)
 {
     const int64_t *size = pass == FC_FORWARD ? problem->in_size : problem->out_size;
-    fc_strands cut = {.share = 1};
-    if (!reaches_far(problem))
+    fc_strands cut = *strands;
+    if (fc_inside_share(problem, pass) >= MOST_SHARE)
         return;
     for (int d = 0; d < 3; d++) {
+        const fc_strand *all = &strands->of[d][0];
+        const int64_t least = d < 2 && strands->of[2][0].count >= LEAST_ROW ? 1 : LEAST_OUTPUTS;
         int64_t taps;
-        cut.count[d] = cut_strand(&strands->of[d][0], size[d], cut.of[d], &taps);
-        if (!cut.count[d])
-            return;
-        cut.share *= (double)taps / (double)(strands->of[d][0].count * strands->of[d][0].taps);
+        const int64_t count = cut_strand(all, size[d], least, cut.of[d], &taps);
+        if (count) {
+            cut.count[d] = count;
+            cut.share *= (double)taps / (double)(all->count * all->taps);
+        } else {
+            cut.of[d][0] = *all;
+        }
     }
     if (cut.share < MOST_SHARE)
         *strands = cut;
@@ -107,5 +119,5 @@ fc_strands fc_strands_make(const fc_conv *problem, fc_pass pass, int cuts)
 
 double fc_strands_share(const fc_conv *problem, fc_pass pass)
 {
-    return reaches_far(problem) ? fc_strands_make(problem, pass, 1).share : 1;
+    return fc_inside_share(problem, pass) < MOST_SHARE ? fc_strands_make(problem, pass, 1).share : 1;
 }
