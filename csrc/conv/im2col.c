@@ -25,7 +25,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const fc_kernels *kernels = isa->kernels[problem->dtype];
     const double out_group = (double)(problem->out_channels / problem->groups);
     const double in_group = (double)(problem->in_channels / problem->groups);
-    const double taps = (double)fc_taps(problem), pixels = (double)problem->batch * (double)fc_volume(problem->out_size);
+    const double taps = (double)fc_taps(problem), work = fc_dense_multiply_adds(problem, pass);
+    const double pixels = work / ((double)problem->groups * out_group * in_group * taps);
     const double rows = pass == FC_INPUT_GRADIENT ? in_group : out_group;
     const double lanes = pass == FC_WEIGHT_GRADIENT ? in_group * taps : (double)fc_volume(problem->out_size);
     const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows *
@@ -37,7 +38,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups * 2 : 0;
     const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
-    const double time = fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
+    const double time = work / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
     const int forward = pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST;
     const double stored = forward ? pixels * out_group * (double)problem->groups * 0.2 : 0;
     return 1000 + time + packed * slow + begun + weight + products + stored;

@@ -78,7 +78,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packings = chunks > 1 ? (double)fc_divide_up(outs, MANY_OUTS_TILES * kernels->tile_rows) : 1;
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
-           fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
+           fc_dense_multiply_adds(problem, pass) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
            images * (double)ins * fc_plane_padded(problem, pass) * packings * (forward ? gather : 0.3 * vectors) +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }

@@ -16,6 +16,7 @@
 
 enum {
     TOGETHER = 32,           /* channels of a task, at most */
+    COLUMNS = 256,           /* of a task, channels times taps, that are not worth cutting further: slices are summed once more */
     PLANES_BYTES = 256 << 10, /* of their planes: they stay in L2 */
     TASKS = 16,              /* at least, where there is so much work */
     DEPTH = 256,             /* pixels of a panel that is transposed: it stays in L1 */
@@ -57,6 +58,17 @@ static int is_unpadded(const fc_conv *p)
     return 1;
 }
 
+static int64_t channel_blocks_of(const fc_conv *p)
+{
+    const int64_t ins = p->in_channels / p->groups, most = fc_divide_up(ins * fc_taps(p), COLUMNS);
+    return fc_larger(fc_divide_up(ins, TOGETHER), fc_smaller(fc_smaller(ins, most), TASKS / p->groups));
+}
+
+static int64_t slices_of(const fc_conv *p, int64_t units)
+{
+    return fc_larger(1, fc_smaller(units, TASKS / (p->groups * channel_blocks_of(p))));
+}
+
 /* Of an image's group: whole vectors along each row; sums that are begun and ended for each block. */
 static double dots_cost(const fc_conv *p, const fc_kernels *kernels, double rate)
 {
@@ -73,9 +85,10 @@ static double transposed_cost(const fc_conv *p, const fc_kernels *kernels, doubl
     const int64_t columns = p->in_channels / p->groups * fc_taps(p);
     const double outs = (double)(p->out_channels / p->groups), lanes = (double)fc_round_up(columns, kernels->lanes);
     const double pixels = (double)fc_volume(p->out_size), vectors = 16.0 / kernels->lanes;
+    const double chunks = (double)(p->out_size[0] * fc_divide_up(p->out_size[1] * p->out_size[2], DEPTH));
     const double moved = pixels / (double)p->out_size[2] * (double)fc_round_up(p->out_size[2], kernels->lanes) * lanes;
     return pixels * lanes * outs / rate * (fc_taps(p) == 1 ? 1.2 : 1.08) +
-           (moved * 0.3 + ceil(pixels / DEPTH) * (double)columns * outs * 0.15 + 300) * vectors;
+           (moved * 0.3 + chunks * (double)columns * outs * 0.15 + 300) * vectors;
 }
 
 static job make_job(const fc_plan *plan, const fc_operands *operands)
@@ -90,11 +103,11 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     j.outs = p->out_channels / p->groups;
     j.taps = fc_taps(p);
     j.in_place = is_unpadded(p);
-    j.channel_blocks = fc_divide_up(j.ins, TOGETHER);
+    j.channel_blocks = channel_blocks_of(p);
     j.together = fc_divide_up(j.ins, j.channel_blocks);
     j.plane = fc_plane_make(&j.plan, 1, PLANES_BYTES / fc_larger(j.together, TOGETHER / 4));
     j.units = p->batch * fc_plane_blocks(&j.plane);
-    j.slices = fc_larger(1, fc_smaller(j.units, TASKS / (p->groups * j.channel_blocks)));
+    j.slices = slices_of(p, j.units);
     j.part = (size_t)(p->out_channels * j.ins * j.taps * element);
     j.offsets_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) +
                       fc_whole_lines((int64_t)sizeof(fc_plane_sum));
@@ -182,7 +195,9 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
     const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_padded(&p, FC_WEIGHT_GRADIENT) * (p.stride[2] > 2 ? 1.0 : 0.2);
     const double dots = dots_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const double transposed = transposed_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
-    return 3000 + images * (packed + (dots < transposed ? dots : transposed));
+    const int64_t slices = slices_of(&p, p.batch * p.out_size[0]); /* a unit each, at least */
+    const double reduced = slices > 1 ? (double)(slices * p.out_channels) * ins * (double)fc_taps(&p) * 0.2 : 0;
+    return 3000 + images * (packed + (dots < transposed ? dots : transposed)) + reduced;
 }
 
 size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)

@@ -39,6 +39,9 @@
 #define move_first NAME(move_first)
 #define every_second NAME(every_second)
 #define every_other NAME(every_other)
+#define comb NAME(comb)
+#define comb_of NAME(comb_of)
+#define every_nth NAME(every_nth)
 #define interleave_low NAME(interleave_low)
 #define interleave_high NAME(interleave_high)
 #define sum_lanes NAME(sum_lanes)
@@ -232,6 +235,56 @@ INLINE void store_upto(real *p, vec v, int64_t n)
 #define EVERY_SECOND(l, s) (2 * (l) + (s))
 INLINE vec every_second(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 0)); }
 INLINE vec every_other(vec a, vec b) { return __builtin_shufflevector(a, b, EVERY_LANE(EVERY_SECOND, 1)); }
+
+/* Elements 0, step, 2 step, ...  With AVX-512 from as many vectors as the step has elements, a shuffle each: a third of the time that
+ * LANES loads or a gather take. */
+typedef struct {
+    int64_t step;
+#if VECTOR_BYTES == 64
+    mask place;             /* of each lane in its vector */
+    lane_range from[LANES]; /* the lanes that each vector gives */
+#endif
+} comb;
+INLINE comb comb_of(int64_t step)
+{
+    comb c = {.step = step};
+#if VECTOR_BYTES == 64
+    for (int64_t lane = 0; lane < LANES && step <= LANES; lane++) {
+        c.place[lane] = (bits)(lane * step % LANES);
+        c.from[lane * step / LANES] |= (lane_range)(1u << lane);
+    }
+#endif
+    return c;
+}
+/* Only elements [first, last) are read, the others are zero. */
+INLINE vec every_nth(const real *p, const comb *c, int64_t first, int64_t last)
+{
+    vec v = {0};
+#if VECTOR_BYTES == 64
+    const int whole = first <= 0 && last >= LANES * c->step;
+    for (int64_t i = 0; i < c->step && c->step <= LANES; i++) {
+        const int64_t at = i * LANES;
+        vec x;
+        if (whole) {
+            x = load(p + at);
+        } else {
+            __builtin_prefetch(p + at); /* a masked load alone is not foreseen */
+            x = load_lanes(p + at, lanes_between(fc_smaller(fc_larger(first - at, 0), LANES),
+                                                 fc_smaller(fc_larger(last - at, 0), LANES)));
+        }
+#if REAL_IS_FLOAT
+        v = (vec)_mm512_mask_permutexvar_ps((__m512)v, c->from[i], (__m512i)c->place, (__m512)x);
+#else
+        v = (vec)_mm512_mask_permutexvar_pd((__m512d)v, c->from[i], (__m512i)c->place, (__m512d)x);
+#endif
+    }
+    if (c->step <= LANES)
+        return v;
+#endif
+    for (int64_t lane = 0; lane < LANES; lane++)
+        v[lane] = lane * c->step >= first && lane * c->step < last ? p[lane * c->step] : (real)0;
+    return v;
+}
 
 /* a0 b0 a1 b1 ...: the first vector of it, and the second. */
 #define INTERLEAVED(l, s) ((l) / 2 + (s) + ((l) & 1) * LANES)
