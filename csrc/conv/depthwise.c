@@ -32,13 +32,12 @@ static int64_t element_of(const fc_plan *plan) { return (int64_t)fc_element_byte
 static int64_t multiplier_of(const fc_conv *problem) { return problem->out_channels / problem->in_channels; }
 
 /* Channels first whose planes are worth a transpose. */
-static int is_narrow(const fc_plan *plan)
+static int is_narrow(const fc_conv *p, const fc_kernels *kernels)
 {
-    const fc_conv *p = &plan->problem;
-    const int64_t lanes = lanes_of(plan), most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
+    const int64_t lanes = kernels->lanes, most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
     return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 &&
            fc_larger(p->in_size[2], p->out_size[2]) <= NARROW_VECTORS * lanes &&
-           most * lanes * element_of(plan) <= LANES_PLANE_BYTES && p->batch * p->in_channels >= LANES_TASKS * lanes;
+           most * lanes * (int64_t)fc_element_bytes(p->dtype) <= LANES_PLANE_BYTES && p->batch * p->in_channels >= LANES_TASKS * lanes;
 }
 
 static fc_plane make_plane(const fc_plan *plan, int transposed)
@@ -334,7 +333,7 @@ static depthwise_job make_job(const fc_plan *plan, const fc_operands *operands)
 {
     const fc_conv *p = &plan->problem;
     depthwise_job job = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype],
-                         .transposed = is_narrow(plan), .multiplier = multiplier_of(p), .slices = 1};
+                         .transposed = is_narrow(p, plan->isa->kernels[p->dtype]), .multiplier = multiplier_of(p), .slices = 1};
     job.plane = make_plane(plan, job.transposed);
     job.room = make_room(plan, &job.plane, job.transposed);
     job.channel_blocks = fc_divide_up(p->in_channels, job.plane.cell);
@@ -379,15 +378,21 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     fc_parallel_for(tasks, threads, plan->pass == FC_FORWARD ? forward_task : input_task, &job);
 }
 
-/* Two loads for a multiply-add where the dense kernel has half of one, vectors that are filled to out_width in channels
+/* Two loads for a multiply-add where the dense kernel has half of one, vectors that are filled to the row's width in channels
  * first, and a pass over the planes to pack them.  Fitted on mobilenet_v2. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
+    const fc_kernels *kernels = isa->kernels[problem->dtype];
     const double rate = fc_multiply_adds_per_ns(isa, problem->dtype) * (pass == FC_WEIGHT_GRADIENT ? 0.2 : 0.35);
-    const double planes = (double)problem->batch * (double)(problem->in_channels + problem->out_channels);
-    const double cells = planes * (double)(fc_volume(problem->in_size) + fc_volume(problem->out_size)) / 2;
+    const double ins = (double)problem->batch * (double)problem->in_channels;
+    const double outs = (double)problem->batch * (double)problem->out_channels;
+    const int64_t row = pass == FC_INPUT_GRADIENT ? problem->in_size[2] : problem->out_size[2];
+    const int by_rows = problem->layout == FC_CHANNELS_FIRST && !is_narrow(problem, kernels);
+    const double filled = by_rows ? (double)fc_round_up(row, kernels->lanes) / (double)row : 1;
+    const double packed = pass == FC_INPUT_GRADIENT ? outs : ins, gather = by_rows && problem->stride[2] > 2 ? 0.5 : 0.2;
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
-    return 1000 + fc_multiply_adds(problem) / rate + planes * 60 + cells * 0.2 + phases;
+    return 1000 + fc_multiply_adds(problem) * filled / rate + (ins + outs) * 60 + phases +
+           packed * fc_plane_padded(problem, pass) * gather + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};
