@@ -53,6 +53,7 @@ typedef struct {
 typedef struct {
     void *input, *weight, *output;
     const void *bias;   /* NULL, or of the channels that are written: forward, input gradient */
+    const void *addend; /* NULL, or laid out as the output, apart from it: added before the activation: forward */
     const void *packed; /* NULL, or what fc_plan_pack made of the weight: forward, input gradient */
     fc_activation activation;
 } fc_operands;

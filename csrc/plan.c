@@ -130,6 +130,22 @@ int fc_all_finite(const fc_plan *plan, const void *array, int64_t count, int thr
     return job.finite;
 }
 
+void fc_algorithm_run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
+{
+    const fc_conv *p = &plan->problem;
+    const void *const parts[] = {operands->output, operands->addend};
+    fc_operands plain = *operands;
+    if (!operands->addend || plan->algorithm->adds) {
+        plan->algorithm->run(plan, operands, workspace, threads);
+        return;
+    }
+    plain.addend = NULL;
+    plain.activation = FC_IDENTITY;
+    plan->algorithm->run(plan, &plain, workspace, threads);
+    fc_sum_arrays(p->dtype, operands->activation, 2, parts, p->batch * p->out_channels * fc_volume(p->out_size), operands->output,
+                  threads);
+}
+
 static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands, int threads)
 {
     const int packs = plan->packed_bytes && !operands->packed;
@@ -149,7 +165,7 @@ static fc_status run_algorithm(const fc_plan *plan, const fc_operands *operands,
         plan->algorithm->pack(plan, operands->weight, workspace, threads);
         all.packed = workspace;
     }
-    plan->algorithm->run(plan, &all, workspace + packed_room, threads);
+    fc_algorithm_run(plan, &all, workspace + packed_room, threads);
     fc_release(workspace, bytes);
     fc_return_weight(kept);
     return FC_OK;

@@ -175,10 +175,12 @@ def forward(
     activation: Any,
     transposed: bool = False,
     output_padding: Any = 0,
+    addend: Array | None = None,
 ) -> Array:
     """The forward pass of a convolution, or of a transposed one.
 
     A transposed convolution is the input gradient of the convolution that leads from its output to its input.
+    addend: of the output's shape, added before the activation of a convolution that is not transposed.
     """
     x = input if type(input) is np.ndarray else check.as_array(input, "input")
     forms = None
@@ -233,6 +235,7 @@ def forward(
             name,
             code,
             forms,
+            None if addend is None else check.ready(addend, compute),
         )
     if out is None and compute is dtype:
         return result

@@ -38,6 +38,7 @@ cdef extern from "fastconv.h" nogil:
         void *weight
         void *output
         const void *bias
+        const void *addend
         const void *packed
         fc_activation activation
     ctypedef struct fc_plan:

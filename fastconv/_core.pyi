@@ -24,6 +24,7 @@ def convolve(
     algorithm: bytes | None,
     activation: int,
     packed_forms: dict[Any, Any] | None,
+    addend: _Array | None = None,
 ) -> None: ...
 def candidates(
     pass_: int, itemsize: int, input: _Sizes, weight: _Sizes, output: _Sizes, geometry: _Geometry

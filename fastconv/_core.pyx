@@ -103,14 +103,16 @@ cdef void fill_conv(fc_conv *problem, fc_dtype dtype, const Py_ssize_t *input, c
     option(problem.padding, <tuple>geometry[1], 0)
 
 
-def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algorithm, int activation, dict packed_forms):
+def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algorithm, int activation, dict packed_forms,
+             addend=None):
     """Run one pass of a convolution; the array of that pass's result is written.
 
     geometry: stride, padding before, dilation, groups, channels last.  algorithm: None to choose.  packed_forms: the packed forms of the weight by algorithm, kept by PackedWeight.
+    addend: None, or of a forward pass, as the output: added before the activation.
     The algorithm has been asked before whether it can.
     """
     cdef Array x = Array(input, pass_ == FC_INPUT_GRADIENT), w = Array(weight, pass_ == FC_WEIGHT_GRADIENT)
-    cdef Array y = Array(output, pass_ == FC_FORWARD), b = Array(bias), form
+    cdef Array y = Array(output, pass_ == FC_FORWARD), b = Array(bias), more = Array(addend), form
     cdef fc_conv problem
     cdef fc_plan plan
     cdef fc_operands operands
@@ -125,6 +127,7 @@ def convolve(int pass_, input, weight, output, bias, tuple geometry, bytes algor
     operands.weight = w.view.buf
     operands.output = y.view.buf
     operands.bias = b.view.buf
+    operands.addend = more.view.buf
     operands.packed = NULL
     operands.activation = <fc_activation>activation
     if packed_forms is not None and plan.packed_bytes:

@@ -48,6 +48,7 @@ def local(int pass_, input, weight, output, bias, tuple kernel, tuple out_size, 
     operands.weight = w.view.buf
     operands.output = y.view.buf
     operands.bias = b.view.buf
+    operands.addend = NULL
     operands.packed = NULL
     operands.activation = <fc_activation>activation
     cdef int threads = fc_threads()

@@ -67,6 +67,57 @@ def networks():
             1,
         ),
         "residual": ([nn.Residual(body), nn.ReLU()], (2, 4, 5, 5), 1),
+        "residual 1d": (
+            [nn.Residual(nn.Sequential(nn.Conv1d(4, 4, 3, padding=1, **options), norm(nn.BatchNorm1d, 4))), nn.SiLU()],
+            (2, 4, 9),
+            1,
+        ),
+        "residual 3d": (
+            [nn.Residual(nn.Conv3d(2, 3, 3, 2, 1, **options), nn.Conv3d(2, 3, 1, 2, **options)), nn.ReLU6()],
+            (2, 2, 3, 4, 5),
+            1,
+        ),
+        "residual float64": ([nn.Residual(Conv2d(4, 4, 3, padding=1, **double)), nn.ReLU()], (2, 4, 6, 6), 1),
+        "residual depthwise": (
+            [nn.Residual(Conv2d(4, 4, 3, padding=1, groups=4, **options)), nn.ReLU6()],
+            (2, 4, 6, 6),
+            1,
+        ),
+        "residual of wider body": (
+            [nn.Residual(Conv2d(4, 4, 1, **double), Conv2d(4, 4, 1, **options))],
+            (2, 4, 5, 5),
+            1,
+        ),
+        "residual of wider shortcut": (
+            [nn.Residual(Conv2d(4, 4, 1, **options), Conv2d(4, 4, 1, **double)), nn.ReLU()],
+            (2, 4, 5, 5),
+            1,
+        ),
+        "residual nested": (
+            [
+                nn.Residual(
+                    nn.Sequential(
+                        nn.Residual(Conv2d(4, 4, 3, padding=1, **options)), nn.SiLU(), Conv2d(4, 4, 1, **options)
+                    )
+                ),
+                nn.ReLU(),
+            ],
+            (2, 4, 5, 5),
+            1,
+        ),
+        "residual whose shortcut adds": (
+            [nn.Residual(nn.MaxPool2d(3, 1, 1), nn.Sequential(nn.Tanh(), Conv2d(4, 4, 1, **options))), nn.ReLU()],
+            (2, 4, 5, 5),
+            1,
+        ),
+        "residual of an activation": (
+            [nn.Residual(nn.Sequential(Conv2d(4, 4, 1, **options), nn.ReLU())), nn.SiLU()],
+            (2, 4, 5, 5),
+            1,
+        ),
+        "residual transposed": ([nn.Residual(nn.ConvTranspose2d(4, 4, 3, 1, 1, **options))], (2, 4, 5, 5), 1),
+        "residual linear": ([nn.Residual(nn.Linear(4, 4, **options)), nn.ReLU()], (2, 4), 1),
+        "residual of nothing": ([nn.Residual(nn.Identity(), nn.Dropout()), nn.ReLU6()], (2, 4), 1),
         "projection": (
             [
                 nn.Residual(
@@ -186,6 +237,69 @@ def test_channels_elsewhere_are_not_folded():
     network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).freeze()
     with pytest.raises(ValueError, match="x must have the shape"):
         network(np.ones((2, 4, 4), np.float32))
+
+
+JOINED = {
+    "residual of an activation",
+    "residual of nothing",
+    "residual of wider shortcut",
+    "residual linear",
+    "residual transposed",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name.startswith("residual") or name in ("projection", "all")]
+)
+def test_a_convolution_adds_the_other_branch(monkeypatch, name):
+    layers, shape, _ = networks()[name]
+    network, joined = nn.Sequential(*layers).freeze(), []
+    join = nn.Residual.join
+    monkeypatch.setattr(nn.Residual, "join", lambda *a, **options: joined.append(name) or join(*a, **options))
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    before = x.copy()
+    network(x)
+    np.testing.assert_array_equal(x, before)
+    assert bool(joined) == (name in JOINED)
+
+
+def test_branches_that_cannot_be_added_are_refused_as_before():
+    class Complex(nn.Layer):
+        def forward(self, x):
+            return x.astype(complex)
+
+    x = np.ones((1, 2, 5, 6), np.float32)
+    for body, shortcut, error, message in (
+        (nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 1), ValueError, r"got \(1, 3, 3, 4\) of the body and \(1, 3, 5, 6\)"),
+        (nn.MaxPool2d(2), nn.Conv2d(2, 2, 1), ValueError, r"got \(1, 2, 2, 3\) of the body and \(1, 2, 5, 6\)"),
+        (nn.Conv2d(2, 2, 1), Complex(), TypeError, "float16, float32 or float64 to be added, got complex"),
+        (nn.Conv2d(3, 2, 1), None, ValueError, "expected 2 input channels"),
+    ):
+        network = nn.Sequential(nn.Residual(body, shortcut))
+        with pytest.raises(error, match=message) as unfrozen:
+            network.predict(x)
+        with pytest.raises(error, match=message) as frozen:
+            network.freeze()(x)
+        assert str(unfrozen.value).endswith(str(frozen.value))
+
+
+def test_an_unbatched_residual():
+    network = nn.Sequential(nn.Residual(nn.Conv2d(2, 2, 3, padding=1, rng=0)), nn.ReLU())
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype(np.float32)
+    expected = network.predict(x[None])[0]
+    np.testing.assert_allclose(network.freeze()(x), expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="input: expected 4 dimensions"):
+        network(x[0])
+
+
+def test_what_is_not_finite_in_a_residual(isa):
+    network = nn.Sequential(nn.Residual(nn.Conv2d(12, 12, 3, padding=1, rng=0)), nn.SiLU())
+    x = np.random.default_rng(0).normal(size=(2, 12, 20, 20)).astype(np.float32)
+    x[0, 3, 4, 5], x[0, 2, 9, 9] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        expected = network.predict(x)
+        np.testing.assert_allclose(network.freeze()(x), expected, rtol=1e-5, atol=1e-5)
+    assert np.isnan(expected).any() and np.isfinite(expected[1]).all()
 
 
 def test_a_variance_of_zero_is_not_folded():

@@ -13,7 +13,7 @@
  *
  *     input, a block of tiles        V[point][tile][in channel]
  *       cells -> rows of points ->         x  U[point][in channel][out channel]     panels, packed beforehand
- *                                    M[point][tile][out channel] -> cells -> output, with bias and activation
+ *                                    M[point][tile][out channel] -> cells -> output, with bias, addend and activation
  *
  * Channels are the lanes throughout, whatever the layout: cells are pixels of a vector of channels, transposed in registers on
  * the way from and to channels first.  A task is a block of tiles and a range of output channels; where tiles are few, threads
@@ -269,6 +269,7 @@ static void multiply(const job *j, int64_t group, int64_t tiles, int64_t first_p
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
+    const fc_operands *operands = j->operands;
     const shape *s = &j->s;
     const fc_tiling *t = &s->tiling;
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype), points = all_points(t);
@@ -291,10 +292,11 @@ static void task(void *context, int64_t task, int thread)
         const int64_t first_channel = fc_panel_first(j->kernels, s->outs, q), channel = group * s->outs + first_channel;
         multiply(j, group, fc_block_tiles(t, &b), q, end, v, m);
         to.channels = fc_panel_first(j->kernels, s->outs, end) - first_channel;
-        to.data = j->to.data + channel * to.channel_stride * element;
+        const int64_t place = channel * to.channel_stride * element;
+        to.data = j->to.data + place;
         fc_points_to_tiles(t, &to, &b, m, j->m_point, j->m_pitch,
-                           j->operands->bias ? (const char *)j->operands->bias + channel * element : NULL,
-                           j->operands->activation, j->spoilt, room);
+                           operands->bias ? (const char *)operands->bias + channel * element : NULL,
+                           operands->addend ? (const char *)operands->addend + place : NULL, operands->activation, j->spoilt, room);
     }
 }
 
@@ -346,8 +348,10 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
         const int64_t element = (int64_t)fc_element_bytes(p->dtype);
         its.packed = one.packed_bytes ? j.workspace : NULL;
         its.input = (char *)operands->input + image * p->in_channels * fc_volume(p->in_size) * element;
-        its.output = (char *)operands->output + image * p->out_channels * fc_volume(p->out_size) * element;
-        one.algorithm->run(&one, &its, j.workspace + fc_round_up((int64_t)one.packed_bytes, 128), threads);
+        const int64_t place = image * p->out_channels * fc_volume(p->out_size) * element;
+        its.output = (char *)operands->output + place;
+        its.addend = operands->addend ? (const char *)operands->addend + place : NULL;
+        fc_algorithm_run(&one, &its, j.workspace + fc_round_up((int64_t)one.packed_bytes, 128), threads);
     }
 }
 
@@ -371,8 +375,8 @@ static double cost_6(const fc_conv *problem, fc_pass pass, const fc_isa *isa) { 
 static double cost_8(const fc_conv *problem, fc_pass pass, const fc_isa *isa) { return cost(problem, pass, isa, 8); }
 
 const fc_algo fc_algo_winograd4 = {.name = "winograd4", .supports = supports_4, .cost = cost_4, .packed = packed, .pack = pack,
-                                   .workspace = workspace, .run = run};
+                                   .workspace = workspace, .run = run, .adds = 1};
 const fc_algo fc_algo_winograd6 = {.name = "winograd6", .supports = supports_6, .cost = cost_6, .packed = packed, .pack = pack,
-                                   .workspace = workspace, .run = run};
+                                   .workspace = workspace, .run = run, .adds = 1};
 const fc_algo fc_algo_winograd8 = {.name = "winograd8", .supports = supports_8, .cost = cost_8, .packed = packed, .pack = pack,
-                                   .workspace = workspace, .run = run};
+                                   .workspace = workspace, .run = run, .adds = 1};

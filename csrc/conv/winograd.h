@@ -47,10 +47,11 @@ int64_t fc_tile_room(const fc_tiling *t, const fc_kernels *kernels, int64_t band
  * (B' d B), or of outputs alone (A y A'). */
 void fc_tiles_to_points(const fc_tiling *t, const fc_tiled *tensor, const fc_tile_block *b, int of_outputs, char *points,
                         int64_t point, int64_t pitch, char *room);
-/* And back, to outputs (A' m A), with a bias for each channel (or NULL) and an activation.  spoilt[image] is set where an output
- * was not finite before that. */
+/* And back, to outputs (A' m A), with a bias for each channel, an addend laid out as the tensor (each may be NULL) and an
+ * activation.  spoilt[image] is set where an output was not finite before that. */
 void fc_points_to_tiles(const fc_tiling *t, const fc_tiled *tensor, const fc_tile_block *b, const char *points, int64_t point,
-                        int64_t pitch, const char *bias, fc_activation activation, unsigned char *spoilt, char *room);
+                        int64_t pitch, const char *bias, const char *addend, fc_activation activation, unsigned char *spoilt,
+                        char *room);
 
 /* Elements from a row to the next, a little more than it holds: rows a power of two apart would fall on the same lines of the
  * cache. */

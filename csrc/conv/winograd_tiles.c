@@ -80,10 +80,11 @@ static int64_t first_row(const fc_tiling *t, int64_t row_of_tiles)
     return row_of_tiles / t->dilation[0] * t->outputs[0] * t->dilation[0] + row_of_tiles % t->dilation[0];
 }
 
-static char *part_of(const fc_tiled *tensor, const strip *it, int64_t channel)
+/* Where its image and channel begin in the tensor, in bytes. */
+static int64_t place_of(const fc_tiled *tensor, const strip *it, int64_t channel)
 {
     const int64_t place = it->image * tensor->image_stride + channel * tensor->channel_stride;
-    return tensor->data + place * (int64_t)fc_element_bytes(tensor->dtype);
+    return place * (int64_t)fc_element_bytes(tensor->dtype);
 }
 
 static void to_points(const fc_kernels *kernels, int of_outputs, int points, int outputs, int64_t count, const void *source,
@@ -106,7 +107,7 @@ void fc_tiles_to_points(const fc_tiling *t, const fc_tiled *tensor, const fc_til
             const strip it = next_strip(t, b, band);
             const fc_cells cells = strip_cells(t, tensor, b, &it, c, !of_outputs);
             const int64_t row_pitch = cells.size[1] * lanes;
-            kernels->load_cells(&cells, part_of(tensor, &it, c), room);
+            kernels->load_cells(&cells, tensor->data + place_of(tensor, &it, c), room);
             for (int64_t row = 0; row < it.bands * t->dilation[0]; row++) {
                 const char *from = room + first_row(t, row) * row_pitch * element;
                 char *to = points + ((it.tile + row * fc_row_tiles(t, b)) * pitch + c) * element;
@@ -125,8 +126,24 @@ void fc_tiles_to_points(const fc_tiling *t, const fc_tiled *tensor, const fc_til
         }
 }
 
+/* Into the cache while outputs are interpolated, what is then added: the rows of many planes, too short for the machine to foresee
+ * (3x3 of 64 channels, eight images of 56x56: 1.73 ms for 1.84). */
+static void fetch_addend(const fc_cells *cells, const char *addend, int64_t element)
+{
+    const int64_t height = fc_smaller(cells->size[0], cells->in[0] - cells->first[0]);
+    const int64_t width = fc_smaller(cells->size[1], cells->in[1] - cells->first[1]);
+    for (int64_t c = 0; c < cells->channels; c++)
+        for (int64_t y = 0; y < height; y++) {
+            const char *row = addend + (c * cells->channel_stride + (cells->first[0] + y) * cells->row_stride +
+                                        cells->first[1] * cells->column_stride) * element;
+            for (int64_t x = 0; x < width * cells->column_stride * element; x += FC_LINE)
+                __builtin_prefetch(row + x);
+        }
+}
+
 void fc_points_to_tiles(const fc_tiling *t, const fc_tiled *tensor, const fc_tile_block *b, const char *points, int64_t point,
-                        int64_t pitch, const char *bias, fc_activation activation, unsigned char *spoilt, char *room)
+                        int64_t pitch, const char *bias, const char *addend, fc_activation activation, unsigned char *spoilt,
+                        char *room)
 {
     const fc_kernels *kernels = tensor->kernels;
     const int64_t element = (int64_t)fc_element_bytes(tensor->dtype), lanes = kernels->lanes, apart_x = t->dilation[1] * lanes;
@@ -135,7 +152,9 @@ void fc_points_to_tiles(const fc_tiling *t, const fc_tiled *tensor, const fc_til
         for (int64_t band = b->first_band; band < b->last_band;) {
             const strip it = next_strip(t, b, band);
             const fc_cells cells = strip_cells(t, tensor, b, &it, c, 0);
-            const int64_t row_pitch = cells.size[1] * lanes;
+            const int64_t row_pitch = cells.size[1] * lanes, place = place_of(tensor, &it, c);
+            if (addend && cells.column_stride == 1)
+                fetch_addend(&cells, addend + place, element);
             for (int64_t row = 0; row < it.bands * t->dilation[0]; row++) {
                 const char *from = points + ((it.tile + row * fc_row_tiles(t, b)) * pitch + c) * element;
                 char *to = room + first_row(t, row) * row_pitch * element, *rows = t->points[0] > 1 ? row_points : to;
@@ -149,7 +168,8 @@ void fc_points_to_tiles(const fc_tiling *t, const fc_tiled *tensor, const fc_til
                     kernels->winograd_interpolate(t->points[0], t->outputs[0], cells.size[1], rows, row_pitch, lanes, to,
                                                   t->dilation[0] * row_pitch, lanes);
             }
-            if (!kernels->store_cells(&cells, room, bias ? bias + c * element : NULL, activation, part_of(tensor, &it, c)))
+            if (!kernels->store_cells(&cells, room, bias ? bias + c * element : NULL, addend ? addend + place : NULL, activation,
+                                      tensor->data + place))
                 __atomic_store_n(&spoilt[it.image], 1, __ATOMIC_RELAXED);
             band += it.bands;
         }

@@ -289,10 +289,11 @@ typedef struct {
                               int64_t source_step, void *target, int64_t target_point, int64_t target_step);
     void (*winograd_interpolate)(int points, int values, int64_t count, const void *source, int64_t source_point,
                                  int64_t source_step, void *target, int64_t target_point, int64_t target_step);
-    /* A plane's cells, [row][column][lane], from a tensor; and into one, with a bias of each channel (or NULL) and an activation:
-     * returns whether all of them were finite before. */
+    /* A plane's cells, [row][column][lane], from a tensor; and into one, with a bias of each channel, an addend laid out as the
+     * tensor (each may be NULL) and an activation: returns whether all of them were finite before. */
     void (*load_cells)(const fc_cells *cells, const void *source, void *target);
-    int (*store_cells)(const fc_cells *cells, const void *source, const void *bias, fc_activation activation, void *target);
+    int (*store_cells)(const fc_cells *cells, const void *source, const void *bias, const void *addend, fc_activation activation,
+                       void *target);
 
     /* Fourier transforms of `vectors` vectors of columns of n rows, n a power of two; and forward, times the conjugate of a
      * filter's, plus what the bias (or NULL) adds to every value, real and imaginary, and back.  See isa/fft.inc. */

@@ -2,7 +2,7 @@
 
 A step is one layer, or several that one pass over memory can do: a convolution or a linear layer, with the batch
 normalisation that follows multiplied into its weight and the activation that follows in the engine's store; or
-branches, with the activation of their sum.
+branches, whose sum and its activation are done by the convolution that ends one of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _Step = Callable[[Any], Any]
 # A layer of one's own that is derived from one of these may compute something else: only these themselves are known.
 # With the dimensions of the input of each, which tell the batch normalisation that can follow.
 _TRANSPOSED: dict[type[Layer], int] = {ConvTranspose1d: 3, ConvTranspose2d: 4, ConvTranspose3d: 5}
-_PRODUCTS: dict[type[Layer], int] = {Linear: 2, Conv1d: 3, Conv2d: 4, Conv3d: 5} | _TRANSPOSED
+_CONVOLUTIONS: dict[type[Layer], int] = {Conv1d: 3, Conv2d: 4, Conv3d: 5}
+_PRODUCTS: dict[type[Layer], int] = {Linear: 2} | _CONVOLUTIONS | _TRANSPOSED
 _NORMS: dict[type[Layer], tuple[int, ...]] = {BatchNorm1d: (2, 3), BatchNorm2d: (4,), BatchNorm3d: (5,)}
 _ACTIVATIONS: dict[type[Layer], str] = {ReLU: "relu", ReLU6: "relu6", SiLU: "silu"}
 _NOTHING = (Dropout, Identity)  # in inference
@@ -109,7 +110,7 @@ class _Product:
 
     def __init__(self, layer: Any, norm: Any, activation: Layer | None) -> None:
         self._layer = layer
-        self._activation = None if activation is None else _ACTIVATIONS[type(activation)]
+        self._activation = _name(activation)
         weight, bias = (layer.params["weight"], layer.params.get("bias")) if norm is None else _folded(layer, norm)
         self._bias = None if bias is None else np.array(bias)
         self._weight = PackedWeight(weight[:, :, None] if type(layer) is Linear else weight)
@@ -119,21 +120,60 @@ class _Product:
 
     def __call__(self, x: Any) -> Any:
         x = self._layer._input(x, "x")
-        if self._one_by_one and x.ndim != _PRODUCTS[type(self._layer)]:
+        if not self._is_one_product(x):
             return _run([layer.forward for layer in self._one_by_one], x)
         return self._layer.compute(x, self._weight, self._bias, self._activation)
 
+    @property
+    def adds(self) -> bool:
+        """Whether the engine adds to the output, before its activation."""
+        return type(self._layer) in _CONVOLUTIONS and self._activation is None
+
+    def plus(self, x: Any, addend: Any, activation: str | None) -> Any:
+        """Return the activation of the output plus `addend`; None where they cannot be added in the output's dtype."""
+        x = self._layer._input(x, "x")
+        if not (self._is_one_product(x) and isinstance(addend, np.ndarray) and np.can_cast(addend.dtype, x.dtype)):
+            return None
+        if addend.shape != self._layer.output_shape(x.shape):
+            return None
+        return self._layer.compute(x, self._weight, self._bias, activation, addend)
+
+    def _is_one_product(self, x: Array) -> bool:
+        return not self._one_by_one or x.ndim == _PRODUCTS[type(self._layer)]
+
 
 class _Join:
-    """Branches, each with its steps, and perhaps the activation of their sum."""
+    """Branches, each with its steps."""
 
-    def __init__(self, container: Branches, activation: Layer | None) -> None:
+    def __init__(self, container: Branches) -> None:
         self._container = container
         self._branches = [_steps([layer]) for layer in container.layers]
-        self._options = {} if activation is None else {"activation": _ACTIVATIONS[type(activation)]}
 
     def __call__(self, x: Any) -> Any:
-        return self._container.join([_run(steps, x) for steps in self._branches], **self._options)
+        return self._container.join([_run(steps, x) for steps in self._branches])
+
+
+class _Sum:
+    """The two branches of a residual block, and perhaps the activation of their sum."""
+
+    def __init__(self, block: Residual, activation: Layer | None) -> None:
+        self._block = block
+        self._activation = _name(activation)
+        self._branches: list[list[Any]] = [_steps([layer]) for layer in block.layers]
+        ends = [steps[-1] if steps else None for steps in self._branches]
+        adding = [index for index, end in enumerate(ends) if isinstance(end, _Product) and end.adds]
+        self._adding = adding[0] if adding else None  # the branch whose last step adds the output of the other
+
+    def __call__(self, x: Any) -> Any:
+        if self._adding is None:
+            return self._block.join([_run(steps, x) for steps in self._branches], self._activation)
+        *steps, end = self._branches[self._adding]
+        own, other = _run(steps, x), _run(self._branches[1 - self._adding], x)
+        total = end.plus(own, other, self._activation)
+        if total is None:
+            outputs = [end(own), other]
+            total = self._block.join(outputs if self._adding == 0 else outputs[::-1], self._activation)
+        return total
 
 
 def _run(steps: Sequence[_Step], x: Any) -> Any:
@@ -152,12 +192,17 @@ def _steps(layers: Sequence[Layer]) -> list[_Step]:
             norm = row.pop(0) if row and _folds(layer, row[0]) else None
             activation = row.pop(0) if row and type(row[0]) in _ACTIVATIONS else None
             steps.append(_Product(layer, norm, activation))
+        elif type(layer) is Residual:
+            steps.append(_Sum(layer, row.pop(0) if row and type(row[0]) in _ACTIVATIONS else None))
         elif isinstance(layer, Branches) and type(layer).forward is Branches.forward:
-            fuses = type(layer) is Residual and row and type(row[0]) in _ACTIVATIONS
-            steps.append(_Join(layer, row.pop(0) if fuses else None))
+            steps.append(_Join(layer))
         else:
             steps.append(layer.forward)
     return steps
+
+
+def _name(activation: Layer | None) -> str | None:
+    return None if activation is None else _ACTIVATIONS[type(activation)]
 
 
 def _in_a_row(layers: Sequence[Layer]) -> Iterator[Layer]:

@@ -101,10 +101,11 @@ class Sequential(Series, Trainable):
         """Make the network as fast in inference as it can be, read-only, and return it.
 
         Batch normalisations are multiplied into the convolutions and linear layers before them, activations move into
-        their store, and weights are packed, in containers too; results differ from those of ``eval()`` by rounding
-        alone. Dropout does nothing, nothing is kept for `backward`, and what would change the network is an error:
-        `train`, `backward`, `fit`, an optimiser's step, `load_state_dict`, and at the next forward pass a layer or a
-        parameter that was replaced. `state_dict`, `save` and `summary` show the layers as they were.
+        their store, the convolution at the end of a residual block's branch adds the other, and weights are packed, in
+        containers too; results differ from those of ``eval()`` by rounding alone. Dropout does nothing, nothing is kept
+        for `backward`, and what would change the network is an error: `train`, `backward`, `fit`, an optimiser's step,
+        `load_state_dict`, and at the next forward pass a layer or a parameter that was replaced. `state_dict`, `save`
+        and `summary` show the layers as they were.
 
         A frozen network within another is one layer of it that does not learn, once its ``requires_grad = False``.
 

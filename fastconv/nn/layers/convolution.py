@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike
 
 from fastconv import functional as F
 from fastconv import grad
+from fastconv._convolution import forward, geometry_of
+from fastconv._validate import AUTO, CHANNELS_FIRST, batched
 
 from .. import _checks
 from .base import Weighted
@@ -120,10 +122,16 @@ class _PlainConvolution(GroupedConvolution):
         """Return the convolution of `x` [N, in_channels, ...] (or without N), computed in the parameters' dtype."""
         return self._run(x, self.stride, self.padding, self.dilation, self.groups)
 
-    def compute(self, x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
-        """Return the convolution with this weight, perhaps packed, and bias, and the activation of it."""
-        options = self.stride, self.padding, self.dilation, self.groups
-        return self._function(x, weight, bias, *options, activation=activation)
+    def compute(self, x: Any, weight: Any, bias: Any, activation: str | None, addend: Any = None) -> Any:
+        """Return the activation of the convolution with this weight, perhaps packed, and bias, plus `addend`."""
+        options = self.stride, self.padding, self.dilation, self.groups, CHANNELS_FIRST, None, AUTO, activation
+        return forward(self._dimensions, x, weight, bias, *options, addend=addend)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output for an input of `input_shape`, with N or without."""
+        shape, weight_shape = batched(input_shape, self._dimensions, "input", False), self.params["weight"].shape
+        options = self.stride, self.padding, self.dilation, self.groups, False
+        return geometry_of(shape, weight_shape, *options)[1][-len(input_shape) :]
 
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
         """Return the output's pixels times the size of the weight."""
