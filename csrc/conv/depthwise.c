@@ -389,10 +389,10 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int64_t row = pass == FC_INPUT_GRADIENT ? problem->in_size[2] : problem->out_size[2];
     const int by_rows = problem->layout == FC_CHANNELS_FIRST && !is_narrow(problem, kernels);
     const double filled = by_rows ? (double)fc_round_up(row, kernels->lanes) / (double)row : 1;
-    const double packed = pass == FC_INPUT_GRADIENT ? outs : ins, gather = by_rows && problem->stride[2] > 2 ? 0.5 : 0.2;
+    const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
     return 1000 + fc_multiply_adds(problem) * filled / rate + (ins + outs) * 60 + phases +
-           packed * fc_plane_padded(problem, pass) * gather + outs * (double)fc_volume(problem->out_size) * 0.2;
+           packed * fc_plane_packing(problem, pass) + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};

@@ -44,15 +44,16 @@ static fc_window gradient_window(const fc_conv *problem)
     return all;
 }
 
-double fc_plane_padded(const fc_conv *problem, fc_pass pass)
+double fc_plane_packing(const fc_conv *problem, fc_pass pass)
 {
     const fc_window window = pass == FC_INPUT_GRADIENT ? gradient_window(problem) : fc_forward_window(problem);
-    double cells = (double)window.out[0];
+    double rows = (double)window.out[0], width = 0;
     for (int d = 0; d < 3; d++) {
         const int64_t beyond = fc_window_reach(&window, d) / window.step[d];
-        cells *= (double)fc_window_phases(&window, d) * (double)((d == 0 ? 1 : window.out[d]) + beyond);
+        rows *= (double)fc_window_phases(&window, d) * (d < 2 ? (double)((d == 0 ? 1 : window.out[d]) + beyond) : 1);
+        width = (double)(window.out[d] + beyond);
     }
-    return cells;
+    return rows * (5 + width * (window.step[2] > 2 ? 0.2 : 0.1));
 }
 
 fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes)

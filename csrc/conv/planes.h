@@ -34,8 +34,8 @@ typedef struct {
 
 /* NULL, or why a block cannot hold all that the kernel reaches from one output, or an input gradient's every phase. */
 const char *fc_planes_refuse(const fc_conv *problem, fc_pass pass);
-/* Cells of a plane of each channel, all blocks together, but for rows and columns that two of them see. */
-double fc_plane_padded(const fc_conv *problem, fc_pass pass);
+/* Nanoseconds that it takes to pack a channel's plane, of one element a cell: what its rows begin with counts where they are short. */
+double fc_plane_packing(const fc_conv *problem, fc_pass pass);
 /* Blocks of about so many bytes, of the tensor that the pass reads; those of the kernel's reach at least. */
 fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes);
 int64_t fc_plane_blocks(const fc_plane *plane);

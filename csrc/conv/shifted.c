@@ -55,8 +55,8 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return problem->layout != FC_CHANNELS_FIRST ? "needs channels first" : fc_planes_refuse(problem, pass);
 }
 
-/* Products, with rows as wide as the kernel reaches beyond, or whole vectors; the planes, packed, element by element for a stride
- * of 3 and more; and C, moved to its place. */
+/* Products, with rows as wide as the kernel reaches beyond, or whole vectors; the planes, packed; and C, moved to its place, of a
+ * gradient element by element for a stride of 3 and more. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
     if (pass == FC_WEIGHT_GRADIENT)
@@ -79,7 +79,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_dense_multiply_adds(problem, pass) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
-           images * (double)ins * fc_plane_padded(problem, pass) * packings * (forward ? gather : 0.3 * vectors) +
+           images * (double)ins * fc_plane_packing(problem, pass) * packings * 1.5 * vectors +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }
 

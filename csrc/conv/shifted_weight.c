@@ -192,7 +192,7 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
     const fc_conv p = flattened(problem);
     const fc_kernels *kernels = isa->kernels[p.dtype];
     const double ins = (double)(p.in_channels / p.groups), images = (double)p.batch * (double)p.groups;
-    const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_padded(&p, FC_WEIGHT_GRADIENT) * (p.stride[2] > 2 ? 1.0 : 0.2);
+    const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_packing(&p, FC_WEIGHT_GRADIENT);
     const double dots = dots_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const double transposed = transposed_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const int64_t slices = slices_of(&p, p.batch * p.out_size[0]); /* a unit each, at least */
