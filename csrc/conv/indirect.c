@@ -356,12 +356,15 @@ static void fetch_channels(const job *j, const fetch *f, int64_t first, int64_t 
 {
     const int64_t element = (int64_t)fc_element_bytes(j->plan->problem.dtype);
     const int64_t step = j->strands.whole && j->strands.of[1][0].taps == 1 ? j->strands.of[1][0].source_step : 1;
+    const int64_t lines = f->to[1] - f->from[1];
+    const int one_run = step == 1 && j->source[3] == f->to[2] - f->from[2]; /* whole rows, one behind the other */
+    const int64_t rows = one_run ? 1 : fc_divide_up(lines, step), row = (f->to[2] - f->from[2]) * (one_run ? lines : 1);
     for (int64_t c = first; c < last; c++)
         for (int64_t z = f->from[0]; z < f->to[0]; z++)
-            for (int64_t y = f->from[1]; y < f->to[1]; y += step) {
-                const char *row = f->source + (c * j->source[1] + z * j->source[2] + y * j->source[3]) * element;
-                for (int64_t x = f->from[2] * element; x < f->to[2] * element; x += FC_LINE)
-                    __builtin_prefetch(row + x, 0, 2);
+            for (int64_t y = 0; y < rows; y++) {
+                const int64_t place = c * j->source[1] + z * j->source[2] + (f->from[1] + y * step) * j->source[3] + f->from[2];
+                for (int64_t x = 0; x < row * element; x += FC_LINE)
+                    __builtin_prefetch(f->source + place * element + x, 0, 2);
             }
 }
 
