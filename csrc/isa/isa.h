@@ -29,7 +29,8 @@ typedef struct {
                                          is 1 or 2.  With either, B is a packed panel */
     const void *b;
     int64_t b_depth;
-    const int64_t *b_depths; /* NULL, or [depth]: where its rows lie, instead of a stride; with a_rows, which rows of a panel */
+    const int64_t *b_depths; /* NULL, or [depth]: where its rows lie, instead of a stride; with a_rows, [depth + FC_AHEAD]: which rows
+                                of a panel, and of the next */
     void *c;
     int64_t c_row;
     const int64_t *c_rows;   /* [rows] where they lie, with a_rows and b_depths */
