@@ -60,6 +60,9 @@ static inline double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass
     return fc_multiply_adds(problem) * (pass == FC_INPUT_GRADIENT ? ins / (double)fc_volume(problem->stride) / outs : 1);
 }
 
+/* The share of them that meets no padding. */
+double fc_inside_share(const fc_conv *problem, fc_pass pass);
+
 /* The forward pass's window on the input. */
 static inline fc_window fc_forward_window(const fc_conv *problem)
 {

@@ -209,6 +209,22 @@ fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int thre
     return status;
 }
 
+double fc_inside_share(const fc_conv *problem, fc_pass pass)
+{
+    double share = 1;
+    for (int d = 0; d < 3; d++) {
+        const int64_t targets = pass == FC_INPUT_GRADIENT ? problem->in_size[d] : problem->out_size[d] * problem->stride[d];
+        int64_t first, last, pairs = 0;
+        for (int64_t t = 0; t < problem->kernel[d]; t++) {
+            const int64_t shift = t * problem->dilation[d] - problem->padding[d];
+            fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
+            pairs += last - first;
+        }
+        share *= (double)(pairs * problem->stride[d]) / (double)(targets * problem->kernel[d]);
+    }
+    return share;
+}
+
 /* ---- the phases of an input gradient ---- */
 
 /* A stride beyond the input leaves phases without an input. */

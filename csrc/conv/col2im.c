@@ -9,7 +9,6 @@
 #include "../algorithm.h"
 #include "../gemm.h"
 #include "../parallel.h"
-#include "strands.h"
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {

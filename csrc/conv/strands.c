@@ -57,22 +57,6 @@ static int64_t cut_strand(const fc_strand *strand, int64_t size, int64_t least, 
     return pieces[found - 1].count < least && found > 1 ? 0 : found;
 }
 
-double fc_inside_share(const fc_conv *problem, fc_pass pass)
-{
-    double share = 1;
-    for (int d = 0; d < 3; d++) {
-        const int64_t targets = pass == FC_INPUT_GRADIENT ? problem->in_size[d] : problem->out_size[d] * problem->stride[d];
-        int64_t first, last, pairs = 0;
-        for (int64_t t = 0; t < problem->kernel[d]; t++) {
-            const int64_t shift = t * problem->dilation[d] - problem->padding[d];
-            fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
-            pairs += last - first;
-        }
-        share *= (double)(pairs * problem->stride[d]) / (double)(targets * problem->kernel[d]);
-    }
-    return share;
-}
-
 /* Of each dimension, where that leaves no strand too short. */
 static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *strands)
 {

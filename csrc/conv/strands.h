@@ -23,8 +23,7 @@ typedef struct {
 
 /* Whether a pass has more strands in a dimension than fit. */
 int fc_too_many_strands(const fc_conv *problem, fc_pass pass);
-/* The share of the taps of all outputs that see the source, and what of them remains where strands leave out the others. */
-double fc_inside_share(const fc_conv *problem, fc_pass pass);
+/* The share of the taps that remain where strands leave out those that see only padding. */
 double fc_strands_share(const fc_conv *problem, fc_pass pass);
 /* Of a convolution or the gradient of its input; `cuts`: taps may be left out where they see only padding. */
 fc_strands fc_strands_make(const fc_conv *problem, fc_pass pass, int cuts);
