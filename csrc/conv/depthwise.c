@@ -31,12 +31,16 @@ static int64_t lanes_of(const fc_plan *plan) { return plan->isa->kernels[plan->p
 static int64_t element_of(const fc_plan *plan) { return (int64_t)fc_element_bytes(plan->problem.dtype); }
 static int64_t multiplier_of(const fc_conv *problem) { return problem->out_channels / problem->in_channels; }
 
-/* Channels first whose planes are worth a transpose. */
+/* The share of vectors that `count` elements fill. */
+static double filled(int64_t count, int64_t lanes) { return (double)count / (double)fc_round_up(count, lanes); }
+
+/* Channels first whose planes are worth a transpose: channels fill vectors better than rows do. */
 static int is_narrow(const fc_conv *p, const fc_kernels *kernels)
 {
     const int64_t lanes = kernels->lanes, most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
-    return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 &&
-           fc_larger(p->in_size[2], p->out_size[2]) <= NARROW_VECTORS * lanes &&
+    const int64_t row = fc_larger(p->in_size[2], p->out_size[2]);
+    return p->layout == FC_CHANNELS_FIRST && p->in_size[0] == 1 && p->out_size[0] == 1 && row <= NARROW_VECTORS * lanes &&
+           filled(p->in_channels, lanes) >= filled(row, lanes) &&
            most * lanes * (int64_t)fc_element_bytes(p->dtype) <= LANES_PLANE_BYTES && p->batch * p->in_channels >= LANES_TASKS * lanes;
 }
 
@@ -388,10 +392,10 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double outs = (double)problem->batch * (double)problem->out_channels;
     const int64_t row = pass == FC_INPUT_GRADIENT ? problem->in_size[2] : problem->out_size[2];
     const int by_rows = problem->layout == FC_CHANNELS_FIRST && !is_narrow(problem, kernels);
-    const double filled = by_rows ? (double)fc_round_up(row, kernels->lanes) / (double)row : 1;
+    const double share = filled(by_rows ? row : problem->in_channels, kernels->lanes);
     const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
-    return 1000 + fc_multiply_adds(problem) * filled / rate + (ins + outs) * 60 + phases +
+    return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases +
            packed * fc_plane_packing(problem, pass) + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 
