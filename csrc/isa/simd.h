@@ -26,6 +26,8 @@
 #define store NAME(store)
 #define splat NAME(splat)
 #define select NAME(select)
+#define any_lane NAME(any_lane)
+#define take_larger NAME(take_larger)
 #define at_least NAME(at_least)
 #define at_most NAME(at_most)
 #define load_first NAME(load_first)
@@ -47,6 +49,7 @@
 #define sum_lanes NAME(sum_lanes)
 #define load_upto NAME(load_upto)
 #define store_upto NAME(store_upto)
+#define store_places NAME(store_places)
 #define first_lanes NAME(first_lanes)
 #define wide NAME(wide)
 #define widened NAME(widened)
@@ -60,6 +63,40 @@ INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 INLINE vec splat(real x) { return x - (vec){0}; }
 INLINE vec select(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
+
+/* best and its place take x and its place in the lanes where x is larger, or NaN. */
+INLINE void take_larger(vec *best, mask *best_place, vec x, mask place)
+{
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT /* masks stay masks: GCC makes vectors of them, and two instructions of select */
+    const __mmask16 better = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q) |
+                             _mm512_cmp_ps_mask((__m512)x, (__m512)*best, _CMP_GT_OQ);
+    *best = (vec)_mm512_mask_mov_ps((__m512)*best, better, (__m512)x);
+    *best_place = (mask)_mm512_mask_mov_epi32((__m512i)*best_place, better, (__m512i)place);
+#elif VECTOR_BYTES == 64
+    const __mmask8 better = _mm512_cmp_pd_mask((__m512d)x, (__m512d)x, _CMP_UNORD_Q) |
+                            _mm512_cmp_pd_mask((__m512d)x, (__m512d)*best, _CMP_GT_OQ);
+    *best = (vec)_mm512_mask_mov_pd((__m512d)*best, better, (__m512d)x);
+    *best_place = (mask)_mm512_mask_mov_epi64((__m512i)*best_place, better, (__m512i)place);
+#else
+    const mask better = (mask)(x > *best) | (mask)(x != x);
+    *best = select(better, x, *best);
+    *best_place = (better & place) | (*best_place & ~better);
+#endif
+}
+
+INLINE int any_lane(mask m)
+{
+#if VECTOR_BYTES == 64
+    return _mm512_movepi32_mask((__m512i)m) != 0;
+#elif VECTOR_BYTES == 32
+    return _mm256_movemask_epi8((__m256i)m) != 0;
+#else
+    bits any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= m[i];
+    return any != 0;
+#endif
+}
 
 /* The larger of limit and v, and the smaller; v where it is NaN. */
 #if VECTOR_BYTES == 64
@@ -224,6 +261,24 @@ INLINE void store_upto(real *p, vec v, int64_t n)
     else
         store_first(p, v, n);
 }
+
+/* The first n lanes, 0 <= n <= LANES, each as 64 bits. */
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE void store_places(int64_t *p, mask v, int64_t n)
+{
+    const __mmask16 lanes = (__mmask16)((1u << n) - 1);
+    _mm512_mask_storeu_epi64(p, (__mmask8)lanes, _mm512_cvtepi32_epi64(_mm512_castsi512_si256((__m512i)v)));
+    _mm512_mask_storeu_epi64(p + 8, (__mmask8)(lanes >> 8), _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64((__m512i)v, 1)));
+}
+#elif VECTOR_BYTES == 64
+INLINE void store_places(int64_t *p, mask v, int64_t n) { _mm512_mask_storeu_epi64(p, (__mmask8)((1u << n) - 1), (__m512i)v); }
+#else
+INLINE void store_places(int64_t *p, mask v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        p[i] = v[i];
+}
+#endif
 
 /* Lane l of step s of a transpose: where 2 x 2 blocks of s lanes change places between two vectors. */
 #define FIRST_HALVES(l, s) (((l) & (s)) ? LANES + (l) - (s) : (l))
