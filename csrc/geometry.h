@@ -54,18 +54,28 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
-/* Elements of the line that a maximum folds rows into: padding, a row of inputs, and what whole vectors of windows read. */
-static inline int64_t fc_max_line(const fc_pool *p, int64_t lanes)
+/* The lines that maxima fold rows into: padding, and the columns that windows see. */
+typedef struct {
+    int64_t width, pitch, rows; /* columns; from a line to the next one; lines at a time, which stay in L1 */
+    int64_t elements;           /* of them all, with what whole vectors write and read behind the last */
+} fc_max_lines;
+static inline fc_max_lines fc_lines_of(const fc_pool *p, int64_t lanes)
 {
-    const int64_t read = fc_round_up(p->out_size[2], lanes) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + lanes;
-    return fc_larger(read, p->padding[2] + p->in_size[2]);
+    enum { ELEMENTS = 2048 };
+    const int64_t seen = (p->out_size[2] - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
+    fc_max_lines lines = {.width = fc_smaller(p->in_size[2], seen - p->padding[2])};
+    lines.pitch = fc_larger(seen, p->stride[2] * p->out_size[2]);
+    lines.rows = fc_larger(1, fc_smaller(p->out_size[0] * p->out_size[1], ELEMENTS / lines.pitch));
+    lines.elements = lines.rows * lines.pitch + (p->stride[2] + 1) * lanes;
+    return lines;
 }
 
 /* Whether maxima alone go by such lines: not where most of one would be padding. */
 static inline int fc_folds_rows(const fc_pool *p)
 {
-    enum { MOST_LANES = 64, MOST_PADDING = 4096 };
-    return !p->adaptive && p->layout == FC_CHANNELS_FIRST && fc_max_line(p, MOST_LANES) <= 2 * p->in_size[2] + MOST_PADDING;
+    enum { MOST_PADDING = 4096 };
+    const int64_t widest = 2 * p->in_size[2] + MOST_PADDING;
+    return !p->adaptive && p->layout == FC_CHANNELS_FIRST && p->stride[2] <= widest && fc_lines_of(p, 1).pitch <= widest;
 }
 
 /* The i in [*first, *last), of [0, count), with 0 <= i * step + shift < size: the outputs of a row that see the input through a

@@ -70,7 +70,7 @@ static size_t maxima_bytes(const fc_pool *p, int again, int alone)
     const int64_t outputs = again ? p->out_size[2] * fc_cell_pitch(p->layout, p->channels) : 0;
     int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
     if (alone && fc_folds_rows(p))
-        inputs = fc_divide_up(fc_max_line(p, VECTOR), 2);
+        inputs = fc_divide_up(fc_lines_of(p, VECTOR).elements, 2);
     return 2 * (size_t)fc_round_up((outputs + inputs) * 8, 128);
 }
 

@@ -28,6 +28,7 @@
 #define select NAME(select)
 #define any_lane NAME(any_lane)
 #define take_larger NAME(take_larger)
+#define larger NAME(larger)
 #define at_least NAME(at_least)
 #define at_most NAME(at_most)
 #define load_first NAME(load_first)
@@ -119,6 +120,20 @@ INLINE vec at_most(vec limit, vec v) { return (vec)_mm256_min_pd((__m256d)limit,
 INLINE vec at_least(vec limit, vec v) { return select((mask)(limit > v), limit, v); }
 INLINE vec at_most(vec limit, vec v) { return select((mask)(limit < v), limit, v); }
 #endif
+
+/* The larger of two, or NaN; of equals the first. */
+INLINE vec larger(vec best, vec x)
+{
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+    const __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    return (vec)_mm512_mask_mov_ps((__m512)at_least(x, best), nan, (__m512)x);
+#elif VECTOR_BYTES == 64
+    const __mmask8 nan = _mm512_cmp_pd_mask((__m512d)x, (__m512d)x, _CMP_UNORD_Q);
+    return (vec)_mm512_mask_mov_pd((__m512d)at_least(x, best), nan, (__m512d)x);
+#else
+    return select((mask)(x != x), x, at_least(x, best));
+#endif
+}
 
 /* Lanes [first, last) of LANES; the rest is zero, and not read. */
 #if VECTOR_BYTES == 64
