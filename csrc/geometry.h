@@ -54,24 +54,24 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
-/* The lines that maxima fold rows into: padding, and the columns that windows see. */
+/* The lines that pools combine rows into (isa/separable.inc): padding, and the columns that windows see. */
 typedef struct {
     int64_t width, pitch, rows; /* columns; from a line to the next one; lines at a time, which stay in L1 */
     int64_t elements;           /* of them all, with what whole vectors write and read behind the last */
-} fc_max_lines;
-static inline fc_max_lines fc_lines_of(const fc_pool *p, int64_t lanes)
+} fc_pool_lines;
+static inline fc_pool_lines fc_lines_of(const fc_pool *p, int64_t lanes)
 {
     enum { ELEMENTS = 2048 };
     const int64_t seen = (p->out_size[2] - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
-    fc_max_lines lines = {.width = fc_smaller(p->in_size[2], seen - p->padding[2])};
+    fc_pool_lines lines = {.width = fc_smaller(p->in_size[2], seen - p->padding[2])};
     lines.pitch = fc_larger(seen, p->stride[2] * p->out_size[2]);
     lines.rows = fc_larger(1, fc_smaller(p->out_size[0] * p->out_size[1], ELEMENTS / lines.pitch));
     lines.elements = lines.rows * lines.pitch + (p->stride[2] + 1) * lanes;
     return lines;
 }
 
-/* Whether maxima alone go by such lines: not where most of one would be padding. */
-static inline int fc_folds_rows(const fc_pool *p)
+/* Whether maxima alone and averages go by such lines: not where most of one would be padding. */
+static inline int fc_is_separable(const fc_pool *p)
 {
     enum { MOST_PADDING = 4096 };
     const int64_t widest = 2 * p->in_size[2] + MOST_PADDING;

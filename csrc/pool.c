@@ -32,11 +32,16 @@ static int useful_threads(const fc_pool *p, int threads)
 }
 
 /* How the averages of a row are made, and the room that it takes. */
-static void plan_averages(pool_job *job)
+static void plan_averages(pool_job *job, int backward)
 {
     enum { STRETCH = 1024, WIDE = 64 };
     const fc_pool *p = job->problem;
     fc_pool_windows *w = &job->windows;
+    if (!backward && fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2]) {
+        w->way = FC_SEPARABLE;
+        job->room_bytes = (size_t)fc_round_up((fc_lines_of(p, VECTOR).elements + p->out_size[2] + VECTOR) * 8, 128);
+        return;
+    }
     const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
     const int64_t window = p->adaptive ? step + 1 : fc_smaller(p->kernel[2], p->in_size[2]);
     if (!p->adaptive && step <= 2 && p->kernel[2] <= p->in_size[2])
@@ -58,8 +63,6 @@ static pool_job make_job(const fc_pool *p)
     const int64_t plane = fc_volume(p->in_size) + fc_volume(p->out_size);
     const int64_t together = p->layout == FC_CHANNELS_FIRST ? fc_larger(1, TASK_ELEMENTS / plane) : CHANNEL_BLOCK;
     job.blocks = fc_divide_up(p->channels, together);
-    if (p->kind == FC_AVERAGE_POOL)
-        plan_averages(&job);
     return job;
 }
 
@@ -69,7 +72,7 @@ static size_t maxima_bytes(const fc_pool *p, int again, int alone)
 {
     const int64_t outputs = again ? p->out_size[2] * fc_cell_pitch(p->layout, p->channels) : 0;
     int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
-    if (alone && fc_folds_rows(p))
+    if (alone && fc_is_separable(p))
         inputs = fc_divide_up(fc_lines_of(p, VECTOR).elements, 2);
     return 2 * (size_t)fc_round_up((outputs + inputs) * 8, 128);
 }
@@ -136,6 +139,8 @@ fc_status fc_pool_forward(const fc_pool *problem, const void *input, void *outpu
     job.winners = indices;
     if (problem->kind == FC_MAX_POOL)
         job.room_bytes = maxima_bytes(problem, 0, !indices);
+    else
+        plan_averages(&job, 0);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;
     fc_parallel_for(problem->batch * job.blocks, threads, forward_task, &job);
@@ -174,7 +179,9 @@ fc_status fc_pool_backward(const fc_pool *problem, const void *grad_output, cons
     job.input = input;
     job.indices = indices;
     job.target = grad_input;
-    if (problem->kind == FC_MAX_POOL && !indices)
+    if (problem->kind == FC_AVERAGE_POOL)
+        plan_averages(&job, 1);
+    else if (!indices)
         job.room_bytes = maxima_bytes(problem, 1, 0);
     if (prepare(&job, threads) != FC_OK)
         return FC_NO_MEMORY;

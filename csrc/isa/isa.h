@@ -101,14 +101,14 @@ typedef struct {
     double low, high; /* the result is clamped to these; NaN passes */
 } fc_stencil;
 
-/* How averages of channels first go along a row: windows that slide by one or two elements, others that lie close to each
- * other, and windows that are wide or apart. */
-typedef enum { FC_SLIDING, FC_CLOSE, FC_APART } fc_average_way;
+/* How averages of channels first go: by rows and columns (isa/separable.inc; forward), windows that slide along a row by one or
+ * two elements (backward), others that lie close to each other, and windows that are wide or apart. */
+typedef enum { FC_SEPARABLE, FC_SLIDING, FC_CLOSE, FC_APART } fc_average_way;
 
 /* A pool, and the windows of its outputs along each dimension: the elements [first, last) inside the input, and the factor
- * of the divisor; along a row only for channels last and for maxima.  For averages of channels first a stretch of a row of
- * outputs at a time, in the room of a thread: their windows, their divisors, a line of inputs and, with a `margin` of zeros on
- * both sides, their shares, each with a vector's end. */
+ * of the divisor; along a row only for channels last and for maxima.  For averages of channels first that are not separable a
+ * stretch of a row of outputs at a time, in the room of a thread: their windows, their divisors, a line of inputs and, with a
+ * `margin` of zeros on both sides, their shares, each with a vector's end. */
 typedef struct {
     const fc_pool *problem;
     const int64_t *first[3], *last[3];
