@@ -70,6 +70,18 @@ static inline fc_pool_lines fc_lines_of(const fc_pool *p, int64_t lanes)
     return lines;
 }
 
+/* The lines of an average's gradient: a margin of zeros, and the shares of a row of outputs.  `width` is that of the margin. */
+static inline fc_pool_lines fc_share_lines_of(const fc_pool *p, int64_t lanes)
+{
+    enum { ELEMENTS = 2048, MOST_ROWS = 64 }; /* rows: a bit each of a word */
+    const int64_t steps = fc_divide_up(p->in_size[2] + p->padding[2], p->stride[2]) + 1;
+    fc_pool_lines lines = {.width = (p->kernel[2] - 1) / p->stride[2]};
+    lines.pitch = lines.width + fc_larger(steps, p->out_size[2]) + 2 * lanes;
+    lines.rows = fc_larger(1, fc_smaller(fc_smaller(p->in_size[0] * p->in_size[1], MOST_ROWS), ELEMENTS / lines.pitch));
+    lines.elements = fc_larger(ELEMENTS, lines.pitch); /* as many for narrower vectors, of which more lines may fit */
+    return lines;
+}
+
 /* Whether maxima alone and averages go by such lines: not where most of one would be padding. */
 static inline int fc_is_separable(const fc_pool *p)
 {

@@ -37,23 +37,20 @@ static void plan_averages(pool_job *job, int backward)
     enum { STRETCH = 1024, WIDE = 64 };
     const fc_pool *p = job->problem;
     fc_pool_windows *w = &job->windows;
-    if (!backward && fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2]) {
+    if (fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2]) {
+        const fc_pool_lines lines = backward ? fc_share_lines_of(p, VECTOR) : fc_lines_of(p, VECTOR);
         w->way = FC_SEPARABLE;
-        job->room_bytes = (size_t)fc_round_up((fc_lines_of(p, VECTOR).elements + p->out_size[2] + VECTOR) * 8, 128);
+        job->room_bytes = (size_t)fc_round_up((lines.elements + p->out_size[2] + VECTOR) * 8, 128);
         return;
     }
     const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
     const int64_t window = p->adaptive ? step + 1 : fc_smaller(p->kernel[2], p->in_size[2]);
-    if (!p->adaptive && step <= 2 && p->kernel[2] <= p->in_size[2])
-        w->way = FC_SLIDING;
-    else
-        w->way = window < WIDE && step <= 2 * window ? FC_CLOSE : FC_APART;
+    w->way = window < WIDE && step <= 2 * window ? FC_CLOSE : FC_APART;
     w->vector = VECTOR;
     w->stretch = fc_round_up(fc_smaller(width, STRETCH), VECTOR);
     w->line = w->way == FC_APART ? 0 : (w->stretch + VECTOR) * step + window + VECTOR;
-    w->margin = w->way == FC_SLIDING ? window - 1 : 0;
-    /* windows and divisors; the line; shares between their margins */
-    const int64_t cells = 2 * w->stretch + (w->stretch + VECTOR) + w->line + 2 * w->margin + w->stretch + VECTOR;
+    /* windows and divisors; the line; shares */
+    const int64_t cells = 2 * w->stretch + (w->stretch + VECTOR) + w->line + w->stretch + VECTOR;
     job->room_bytes = (size_t)fc_round_up(fc_larger(cells, CHANNEL_BLOCK) * 8, 128);
 }
 

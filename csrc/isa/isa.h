@@ -101,20 +101,20 @@ typedef struct {
     double low, high; /* the result is clamped to these; NaN passes */
 } fc_stencil;
 
-/* How averages of channels first go: by rows and columns (isa/separable.inc; forward), windows that slide along a row by one or
- * two elements (backward), others that lie close to each other, and windows that are wide or apart. */
-typedef enum { FC_SEPARABLE, FC_SLIDING, FC_CLOSE, FC_APART } fc_average_way;
+/* How averages of channels first go: by rows and columns (separable.inc), and adaptive windows that lie close to each other, or
+ * windows that are wide or apart, along a row. */
+typedef enum { FC_SEPARABLE, FC_CLOSE, FC_APART } fc_average_way;
 
 /* A pool, and the windows of its outputs along each dimension: the elements [first, last) inside the input, and the factor
  * of the divisor; along a row only for channels last and for maxima.  For averages of channels first that are not separable a
- * stretch of a row of outputs at a time, in the room of a thread: their windows, their divisors, a line of inputs and, with a
- * `margin` of zeros on both sides, their shares, each with a vector's end. */
+ * stretch of a row of outputs at a time, in the room of a thread: their windows, their divisors, a line of inputs and
+ * their shares, each with a vector's end. */
 typedef struct {
     const fc_pool *problem;
     const int64_t *first[3], *last[3];
     const double *count[3];
     fc_average_way way;
-    int64_t stretch, line, margin, vector;
+    int64_t stretch, line, vector;
 } fc_pool_windows;
 
 /* Batch normalisation: a part of the batch.  Of one channel, rows of `count` elements; or, where `separate`, of `channels`
