@@ -36,7 +36,8 @@ enum {
     LEAST_CHANNELS = 8,   /* of more than four points: with fewer they err more than three times as much as a plain sum */
     TILES = 42,           /* of a block, at most: V and M of more leave the cache */
     M_BYTES = 400000,     /* of M at once */
-    U_BYTES = 24 << 20,   /* of U that stay in the cache between calls */
+    U_BYTES = 24 << 20,   /* of U that stay in the cache between calls; of so many more nothing does */
+    U_BEYOND = 40 << 20,
     PANEL_ROWS = 4,       /* reading a panel of U costs as much as multiplying it with so many tiles */
     INPUT_COLUMNS = 10,   /* transforming a tile costs as much as multiplying it with so many columns */
 };
@@ -92,7 +93,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa, int 
     const double vectors = 16.0 / kernels->lanes; /* to transform */
     /* U, from the cache or from memory; of gradients it is made of a new weight at each step */
     const double bytes = products * (double)s.ins * outs * (double)fc_element_bytes(problem->dtype);
-    const double weight = pass != FC_FORWARD ? 0.4 : bytes > U_BYTES ? 0.1 : 0.04;
+    const double lost = fmin(1, fmax(0, (bytes - U_BYTES) / U_BEYOND));
+    const double weight = pass != FC_FORWARD ? 0.4 : 0.04 + 0.2 * lost;
     if (points > 4 && s.ins < LEAST_CHANNELS)
         return INFINITY;
     const double narrow = outs / kernels->lanes / (double)fc_panel_count(kernels, s.outs); /* vectors of a panel */
