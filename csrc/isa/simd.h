@@ -51,6 +51,7 @@
 #define load_upto NAME(load_upto)
 #define store_upto NAME(store_upto)
 #define store_places NAME(store_places)
+#define picked NAME(picked)
 #define first_lanes NAME(first_lanes)
 #define wide NAME(wide)
 #define widened NAME(widened)
@@ -276,6 +277,23 @@ INLINE void store_upto(real *p, vec v, int64_t n)
     else
         store_first(p, v, n);
 }
+
+/* Lane l is v's lane place[l]. */
+#if VECTOR_BYTES == 64 && REAL_IS_FLOAT
+INLINE vec picked(vec v, mask place) { return (vec)_mm512_permutexvar_ps((__m512i)place, (__m512)v); }
+#elif VECTOR_BYTES == 64
+INLINE vec picked(vec v, mask place) { return (vec)_mm512_permutexvar_pd((__m512i)place, (__m512d)v); }
+#elif VECTOR_BYTES == 32 && REAL_IS_FLOAT
+INLINE vec picked(vec v, mask place) { return (vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)place); }
+#else
+INLINE vec picked(vec v, mask place)
+{
+    vec to = {0};
+    for (int i = 0; i < LANES; i++)
+        to[i] = v[place[i]];
+    return to;
+}
+#endif
 
 /* The first n lanes, 0 <= n <= LANES, each as 64 bits. */
 #if VECTOR_BYTES == 64 && REAL_IS_FLOAT
