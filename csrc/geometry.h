@@ -54,31 +54,36 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
-/* The lines that pools combine rows into (isa/separable.inc): padding, and the columns that windows see. */
+/* The lines that pools combine rows into (isa/separable.inc), of a stretch of a row. */
 typedef struct {
-    int64_t width, pitch, rows; /* columns; from a line to the next one; lines at a time, which stay in L1 */
-    int64_t elements;           /* of them all, with what whole vectors write and read behind the last */
+    int64_t stretch, pitch, rows; /* outputs, of a gradient inputs; from a line to the next one; lines at a time, which stay in L1 */
+    int64_t margin;               /* of zeros, before the shares of a gradient */
+    int64_t elements;             /* of them all, with what whole vectors write and read behind the last */
 } fc_pool_lines;
-static inline fc_pool_lines fc_lines_of(const fc_pool *p, int64_t lanes)
+enum { FC_POOL_LINES = 2048 /* elements */, FC_POOL_STRETCH = 2048 /* inputs */, FC_POOL_VECTOR = 64 /* lanes, at most */ };
+
+/* Of a forward pass: padding, and the columns that windows see. */
+static inline fc_pool_lines fc_lines_of(const fc_pool *p)
 {
-    enum { ELEMENTS = 2048 };
-    const int64_t seen = (p->out_size[2] - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
-    fc_pool_lines lines = {.width = fc_smaller(p->in_size[2], seen - p->padding[2])};
-    lines.pitch = fc_larger(seen, p->stride[2] * p->out_size[2]);
-    lines.rows = fc_larger(1, fc_smaller(p->out_size[0] * p->out_size[1], ELEMENTS / lines.pitch));
-    lines.elements = lines.rows * lines.pitch + (p->stride[2] + 1) * lanes;
+    const int64_t most = fc_round_up(fc_divide_up(FC_POOL_STRETCH, p->stride[2]), FC_POOL_VECTOR);
+    fc_pool_lines lines = {.stretch = fc_smaller(p->out_size[2], most)};
+    const int64_t seen = (lines.stretch - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
+    lines.pitch = fc_larger(seen, p->stride[2] * lines.stretch);
+    lines.rows = fc_larger(1, fc_smaller(p->out_size[0] * p->out_size[1], FC_POOL_LINES / lines.pitch));
+    lines.elements = lines.rows * lines.pitch + (p->stride[2] + 1) * FC_POOL_VECTOR;
     return lines;
 }
 
-/* The lines of an average's gradient: a margin of zeros, and the shares of a row of outputs.  `width` is that of the margin. */
-static inline fc_pool_lines fc_share_lines_of(const fc_pool *p, int64_t lanes)
+/* Of an average's gradient: the shares of a row of outputs between zeros. */
+static inline fc_pool_lines fc_share_lines_of(const fc_pool *p)
 {
-    enum { ELEMENTS = 2048, MOST_ROWS = 64 }; /* rows: a bit each of a word */
-    const int64_t steps = fc_divide_up(p->in_size[2] + p->padding[2], p->stride[2]) + 1;
-    fc_pool_lines lines = {.width = (p->kernel[2] - 1) / p->stride[2]};
-    lines.pitch = lines.width + fc_larger(steps, p->out_size[2]) + 2 * lanes;
-    lines.rows = fc_larger(1, fc_smaller(fc_smaller(p->in_size[0] * p->in_size[1], MOST_ROWS), ELEMENTS / lines.pitch));
-    lines.elements = fc_larger(ELEMENTS, lines.pitch); /* as many for narrower vectors, of which more lines may fit */
+    enum { MOST_ROWS = 64 }; /* a bit each of a word */
+    const int64_t most = fc_round_up(FC_POOL_STRETCH, p->stride[2] * FC_POOL_VECTOR);
+    fc_pool_lines lines = {.stretch = fc_smaller(p->in_size[2], most), .margin = (p->kernel[2] - 1) / p->stride[2]};
+    lines.pitch = lines.margin + (lines.stretch + p->padding[2]) / p->stride[2] + 2 + FC_POOL_VECTOR;
+    const int64_t rows = fc_smaller(p->in_size[0] * p->in_size[1], MOST_ROWS);
+    lines.rows = fc_larger(1, fc_smaller(rows, FC_POOL_LINES / lines.pitch));
+    lines.elements = lines.rows * lines.pitch + FC_POOL_VECTOR;
     return lines;
 }
 
@@ -87,7 +92,7 @@ static inline int fc_is_separable(const fc_pool *p)
 {
     enum { MOST_PADDING = 4096 };
     const int64_t widest = 2 * p->in_size[2] + MOST_PADDING;
-    return !p->adaptive && p->layout == FC_CHANNELS_FIRST && p->stride[2] <= widest && fc_lines_of(p, 1).pitch <= widest;
+    return !p->adaptive && p->layout == FC_CHANNELS_FIRST && p->stride[2] <= widest && fc_lines_of(p).pitch <= widest;
 }
 
 /* The i in [*first, *last), of [0, count), with 0 <= i * step + shift < size: the outputs of a row that see the input through a

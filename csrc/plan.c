@@ -4,6 +4,7 @@
 #include "report.h"
 #include "weights.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FC_ALGORITHM(name) extern const fc_algo fc_algo_##name;
@@ -31,21 +32,48 @@ int fc_algorithm_count(void) { return ALGORITHMS; }
 const char *fc_algorithm_name(int index) { return algorithms[index]->name; }
 const char *fc_plan_algorithm(const fc_plan *plan) { return plan->algorithm->name; }
 
+/* Leaves of a kernel, whose gradient is asked for, the taps between the first and the last that see the input; `first` tells where
+ * they begin.  Returns whether that is worth it: then the others, which see padding alone, are filled in afterwards. */
+static int trim(fc_conv *p, fc_pass pass, int64_t first[3])
+{
+    const int64_t taps = fc_taps(p);
+    fc_conv trimmed = *p;
+    for (int d = 0; d < 3 && pass == FC_WEIGHT_GRADIENT && p->layout == FC_CHANNELS_FIRST; d++) {
+        int64_t last = 0, i0, i1;
+        first[d] = p->kernel[d];
+        for (int64_t t = 0; t < p->kernel[d]; t++) {
+            fc_inside(p->in_size[d], p->stride[d], t * p->dilation[d] - p->padding[d], p->out_size[d], &i0, &i1);
+            if (i0 < i1) {
+                first[d] = fc_smaller(first[d], t);
+                last = t + 1;
+            }
+        }
+        first[d] = fc_smaller(first[d], fc_smaller(p->kernel[d] - 1, p->padding[d] / p->dilation[d])); /* padding is not negative */
+        trimmed.kernel[d] = fc_larger(1, last - first[d]);
+        trimmed.padding[d] -= first[d] * p->dilation[d];
+    }
+    if (4 * fc_taps(&trimmed) > 3 * taps)
+        return 0;
+    *p = trimmed;
+    return 1;
+}
+
 /* A kernel as large as the input is a matrix, and an image a pixel of a 1x1 convolution, channels last: a product of all images
  * instead of one of a single column for each.  An input gradient is left alone: its bias belongs to channels, not elements. */
 static fc_conv simplest(const fc_conv *given, fc_pass pass)
 {
-    int covers = pass != FC_INPUT_GRADIENT && given->groups == 1 &&
-                 (given->layout == FC_CHANNELS_FIRST || given->in_channels == 1);
+    fc_conv p = *given;
+    int64_t first[3];
+    trim(&p, pass, first);
+    int covers = pass != FC_INPUT_GRADIENT && p.groups == 1 && (p.layout == FC_CHANNELS_FIRST || p.in_channels == 1);
     for (int d = 0; d < 3; d++)
-        covers = covers && given->kernel[d] == given->in_size[d] && given->out_size[d] == 1 && given->padding[d] == 0 &&
-                 (given->dilation[d] == 1 || given->kernel[d] == 1);
+        covers = covers && p.kernel[d] == p.in_size[d] && p.out_size[d] == 1 && p.padding[d] == 0 &&
+                 (p.dilation[d] == 1 || p.kernel[d] == 1);
     if (!covers)
-        return *given;
-    return (fc_conv){.dtype = given->dtype, .layout = FC_CHANNELS_LAST, .batch = 1, .groups = 1,
-                     .in_channels = given->in_channels * fc_taps(given), .out_channels = given->out_channels,
-                     .in_size = {1, 1, given->batch}, .kernel = {1, 1, 1}, .out_size = {1, 1, given->batch},
-                     .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+        return p;
+    return (fc_conv){.dtype = p.dtype, .layout = FC_CHANNELS_LAST, .batch = 1, .groups = 1,
+                     .in_channels = p.in_channels * fc_taps(&p), .out_channels = p.out_channels, .in_size = {1, 1, p.batch},
+                     .kernel = {1, 1, 1}, .out_size = {1, 1, p.batch}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
 }
 
 static const char *candidate(int index, const fc_conv *problem, fc_pass pass, double *cost)
@@ -92,10 +120,20 @@ fc_status fc_plan_make(fc_plan *plan, const fc_conv *problem, fc_pass pass, cons
 /* Threads worth waking for the plan's work. */
 static int useful_threads(const fc_plan *plan, int threads) { return plan->cost < SERIAL_NS ? 1 : threads; }
 
+/* Bytes of the gradient of a trimmed kernel. */
+static size_t trimmed_bytes(const fc_conv *trimmed)
+{
+    return (size_t)(trimmed->out_channels * (trimmed->in_channels / trimmed->groups) * fc_taps(trimmed)) *
+           fc_element_bytes(trimmed->dtype);
+}
+
 size_t fc_plan_workspace(const fc_plan *plan, int threads)
 {
+    fc_conv trimmed = plan->given;
+    int64_t first[3];
+    const size_t extra = trim(&trimmed, plan->pass, first) ? trimmed_bytes(&trimmed) : 0;
     threads = useful_threads(plan, threads);
-    return plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0;
+    return extra + (plan->algorithm->workspace ? plan->algorithm->workspace(plan, threads) : 0);
 }
 
 fc_status fc_plan_pack(const fc_plan *plan, const void *weight, void *packed, int threads)
@@ -198,13 +236,78 @@ static fc_status run_input_gradient(fc_plan *plan, const fc_operands *operands, 
     return run_algorithm(plan, &plain, threads);
 }
 
+typedef struct {
+    const fc_plan *plan;
+    const fc_operands *operands;
+    fc_conv trimmed;
+    int64_t first[3];
+    const char *taps; /* the gradient of the trimmed kernel */
+} trim_job;
+
+/* What the taps of an output channel that see padding alone sum: zero, and not even that where grad_output is not finite. */
+static int is_finite_channel(const trim_job *job, int64_t channel)
+{
+    const fc_conv *p = &job->plan->given;
+    const int64_t pixels = fc_volume(p->out_size);
+    for (int64_t image = 0; image < p->batch; image++) {
+        const int64_t offset = (image * p->out_channels + channel) * pixels * (int64_t)fc_element_bytes(p->dtype);
+        if (!job->plan->isa->kernels[p->dtype]->all_finite(pixels, (const char *)job->operands->output + offset))
+            return 0;
+    }
+    return 1;
+}
+
+static void untrim_task(void *context, int64_t channel, int thread)
+{
+    (void)thread;
+    const trim_job *job = context;
+    const fc_conv *p = &job->plan->given;
+    const fc_kernels *kernels = job->plan->isa->kernels[p->dtype];
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), ins = p->in_channels / p->groups, *kernel = p->kernel;
+    const int64_t *seen = job->trimmed.kernel, taps = fc_taps(p), count = fc_taps(&job->trimmed);
+    const double nan = NAN;
+    const float nan_single = NAN;
+    const void *fill = p->dtype == FC_FLOAT32 ? (const void *)&nan_single : (const void *)&nan;
+    char *target = (char *)job->operands->weight + channel * ins * taps * element;
+    kernels->fill_rows(1, ins * taps, is_finite_channel(job, channel) ? NULL : fill, target);
+    target += ((job->first[0] * kernel[1] + job->first[1]) * kernel[2] + job->first[2]) * element;
+    for (int64_t c = 0; c < ins; c++)
+        for (int64_t row = 0; row < seen[0] * seen[1]; row++) {
+            const int64_t place = c * taps + (row / seen[1] * kernel[1] + row % seen[1]) * kernel[2];
+            const int64_t from = (channel * ins + c) * count + row * seen[2];
+            memcpy(target + place * element, job->taps + from * element, (size_t)(seen[2] * element));
+        }
+}
+
+static fc_status run_weight_gradient(const fc_plan *plan, const fc_operands *operands, int threads)
+{
+    trim_job job = {.plan = plan, .operands = operands, .trimmed = plan->given};
+    if (!trim(&job.trimmed, FC_WEIGHT_GRADIENT, job.first))
+        return run_algorithm(plan, operands, threads);
+    const size_t bytes = trimmed_bytes(&job.trimmed);
+    fc_operands taps = *operands;
+    job.taps = taps.weight = fc_acquire(bytes);
+    if (!taps.weight)
+        return FC_NO_MEMORY;
+    const fc_status status = run_algorithm(plan, &taps, threads);
+    if (status == FC_OK)
+        fc_parallel_for(plan->given.out_channels, threads, untrim_task, &job);
+    fc_release(taps.weight, bytes);
+    return status;
+}
+
 fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int threads)
 {
     fc_plan done = *plan;
     threads = useful_threads(plan, threads);
     const double begin = fc_report_begin();
-    const fc_status status = plan->pass == FC_INPUT_GRADIENT ? run_input_gradient(&done, operands, threads)
-                                                              : run_algorithm(&done, operands, threads);
+    fc_status status;
+    if (plan->pass == FC_INPUT_GRADIENT)
+        status = run_input_gradient(&done, operands, threads);
+    else if (plan->pass == FC_WEIGHT_GRADIENT)
+        status = run_weight_gradient(&done, operands, threads);
+    else
+        status = run_algorithm(&done, operands, threads);
     fc_report_convolution(&done, threads, begin);
     return status;
 }

@@ -38,9 +38,9 @@ static void plan_averages(pool_job *job, int backward)
     const fc_pool *p = job->problem;
     fc_pool_windows *w = &job->windows;
     if (fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2]) {
-        const fc_pool_lines lines = backward ? fc_share_lines_of(p, VECTOR) : fc_lines_of(p, VECTOR);
+        const fc_pool_lines lines = backward ? fc_share_lines_of(p) : fc_lines_of(p);
         w->way = FC_SEPARABLE;
-        job->room_bytes = (size_t)fc_round_up((lines.elements + p->out_size[2] + VECTOR) * 8, 128);
+        job->room_bytes = (size_t)fc_round_up((lines.elements + lines.pitch + VECTOR) * 8, 128);
         return;
     }
     const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
@@ -70,7 +70,7 @@ static size_t maxima_bytes(const fc_pool *p, int again, int alone)
     const int64_t outputs = again ? p->out_size[2] * fc_cell_pitch(p->layout, p->channels) : 0;
     int64_t inputs = p->adaptive && p->in_size[0] * p->in_size[1] > 1 ? p->in_size[2] : 0;
     if (alone && fc_is_separable(p))
-        inputs = fc_divide_up(fc_lines_of(p, VECTOR).elements, 2);
+        inputs = fc_divide_up(fc_lines_of(p).elements, 2);
     return 2 * (size_t)fc_round_up((outputs + inputs) * 8, 128);
 }
 

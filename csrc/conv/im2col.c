@@ -34,14 +34,16 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
     const int strided = problem->stride[2] > 1;
     const double slow = pass == FC_WEIGHT_GRADIENT ? (strided ? 1.1 : 0.45) : strided ? 0.6 : 0.3;
-    const double begun = pass == FC_WEIGHT_GRADIENT ? packed / (double)problem->out_size[2] * 12 : 0; /* rows */
-    const double weight = pass == FC_INPUT_GRADIENT ? out_group * in_group * taps * (double)problem->groups * 2 : 0;
+    const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
+    const double begun = pass == FC_WEIGHT_GRADIENT ? seen / (double)problem->out_size[2] * 12 : 0; /* rows */
+    const double weights = out_group * in_group * taps * (double)problem->groups;
+    const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
     const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
     const double time = work / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
     const int forward = pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST;
     const double stored = forward ? pixels * out_group * (double)problem->groups * 0.2 : 0;
-    return 1000 + time + packed * slow + begun + weight + products + stored;
+    return 1000 + time + seen * slow + begun + weight + products + stored;
 }
 
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */
