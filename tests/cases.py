@@ -429,6 +429,10 @@ POOLS = [
     Pool("wide-stride-3", (1, 2, 6, 131), 4, 3, 2),
     Pool("wide-dilated-stride-5", (1, 2, 6, 190), (2, 3), (1, 5), 1, 2),
     Pool("wide-stride-17", (1, 2, 3, 400), 3, (1, 17), 1),
+    # Rows that are cut into stretches: two and three of the forward pass, and of the gradient.
+    Pool("stretches", (1, 2, 5, 4300), 3, (2, 1), 1),
+    Pool("stretches-without-padding", (1, 2, 3, 6500), (2, 5), (1, 3), (1, 2), ceil_mode=True, count_include_pad=False),
+    Pool("stretches-stride-2", (1, 2, 4, 4200), 3, 2, 1, count_include_pad=False),
     Pool("batch-0", (0, 3, 8, 10), 2),
     Pool("unbatched", (3, 9, 11), 3, 2, 1, batched=False),
     Pool("plain", (2, 3, 21), 2),
