@@ -52,13 +52,9 @@ static inline double fc_multiply_adds(const fc_conv *problem)
            (double)(problem->in_channels / problem->groups) * (double)fc_taps(problem);
 }
 
-/* The same where every target takes its share of the taps, whether or not they see padding: of an input gradient more, where the
- * kernel reaches over much of the map. */
-static inline double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass)
-{
-    const double outs = (double)fc_volume(problem->out_size), ins = (double)fc_volume(problem->in_size);
-    return fc_multiply_adds(problem) * (pass == FC_INPUT_GRADIENT ? ins / (double)fc_volume(problem->stride) / outs : 1);
-}
+/* The same where every target takes all of its taps, whether or not they see padding: of an input gradient more, where the kernel
+ * reaches over much of the map. */
+double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass);
 
 /* The share of them that meets no padding. */
 double fc_inside_share(const fc_conv *problem, fc_pass pass);

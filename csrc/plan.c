@@ -312,18 +312,40 @@ fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int thre
     return status;
 }
 
+/* Pairs of a target and one of its taps along dimension d, whether or not they meet padding: of an input gradient those where the
+ * stride leads to the target. */
+static int64_t pairs_along(const fc_conv *problem, fc_pass pass, int d)
+{
+    const int64_t stride = problem->stride[d], size = problem->in_size[d];
+    if (pass != FC_INPUT_GRADIENT)
+        return problem->out_size[d] * problem->kernel[d];
+    int64_t pairs = 0;
+    for (int64_t t = 0; t < problem->kernel[d]; t++) {
+        const int64_t phase = ((t * problem->dilation[d] - problem->padding[d]) % stride + stride) % stride;
+        pairs += phase < size ? (size - 1 - phase) / stride + 1 : 0;
+    }
+    return pairs;
+}
+
+double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass)
+{
+    double pairs = 1;
+    for (int d = 0; d < 3; d++)
+        pairs *= (double)pairs_along(problem, pass, d);
+    return pairs * (double)problem->batch * (double)problem->out_channels * (double)(problem->in_channels / problem->groups);
+}
+
 double fc_inside_share(const fc_conv *problem, fc_pass pass)
 {
     double share = 1;
     for (int d = 0; d < 3; d++) {
-        const int64_t targets = pass == FC_INPUT_GRADIENT ? problem->in_size[d] : problem->out_size[d] * problem->stride[d];
-        int64_t first, last, pairs = 0;
+        int64_t first, last, inside = 0;
         for (int64_t t = 0; t < problem->kernel[d]; t++) {
             const int64_t shift = t * problem->dilation[d] - problem->padding[d];
             fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
-            pairs += last - first;
+            inside += last - first;
         }
-        share *= (double)(pairs * problem->stride[d]) / (double)(targets * problem->kernel[d]);
+        share *= (double)inside / (double)fc_larger(1, pairs_along(problem, pass, d));
     }
     return share;
 }

@@ -395,7 +395,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double share = filled(by_rows ? row : problem->in_channels, kernels->lanes);
     const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
-    return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases +
+    /* element by element */
+    const double spread = pass == FC_INPUT_GRADIENT && problem->stride[2] > 2 ? ins * (double)fc_volume(problem->in_size) * 0.6 : 0;
+    return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases + spread +
            packed * fc_plane_packing(problem, pass) + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 

@@ -38,11 +38,16 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double begun = pass == FC_WEIGHT_GRADIENT ? seen / (double)problem->out_size[2] * 12 : 0; /* rows */
     const double weights = out_group * in_group * taps * (double)problem->groups;
     const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
-    const double phases = pass == FC_INPUT_GRADIENT ? (double)fc_phase_count(problem) : 1;
+    double phases = 1; /* with taps, at most */
+    for (int d = 0; d < 3 && pass == FC_INPUT_GRADIENT; d++)
+        phases *= (double)fc_smaller(problem->kernel[d], fc_smaller(problem->stride[d], problem->in_size[d]));
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
     const double time = work / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
-    const int forward = pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST;
-    const double stored = forward ? pixels * out_group * (double)problem->groups * 0.2 : 0;
+    double stored = 0;
+    if (pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST)
+        stored = pixels * out_group * (double)problem->groups * 0.2;
+    else if (pass == FC_INPUT_GRADIENT)
+        stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) * (fc_volume(problem->stride) > 1 ? 0.6 : 0.2);
     return 1000 + time + seen * slow + begun + weight + products + stored;
 }
 

@@ -93,7 +93,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
     const double tables = strided > 1 || share < 1 ? 0.5 : 0.2; /* what tells where each row lies */
     const double loss = 0.95 + tables / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
-    const double products = pixels / strided * lanes * depth * share;
+    const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * share;
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
            pixels * panels * chunks * 4 + (copies ? copied * 0.3 : 0) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +

@@ -72,7 +72,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double row = (double)(forward ? to[2] : fc_divide_up(to[2], problem->stride[2]));
     const double rows = (double)to[0] * (double)to[1] * row / (double)to[2] / (double)(phases > 1 ? problem->stride[1] : 1);
     const double in_place = (double)fc_round_up((int64_t)row, kernels->lanes) / row, flat = 1 + reach / row;
-    const double wide = (double)fc_round_up((int64_t)(rows * flat), kernels->lanes) / rows;
+    const double wide = (double)fc_round_up((int64_t)(rows * row * flat), kernels->lanes) / (rows * row);
     const double waste = (forward && in_place < MOST_WASTE * flat ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
     const double packings = chunks > 1 ? (double)fc_divide_up(outs, MANY_OUTS_TILES * kernels->tile_rows) : 1;
