@@ -35,7 +35,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int strided = problem->stride[2] > 1;
     const double slow = pass == FC_WEIGHT_GRADIENT ? (strided ? 1.1 : 0.45) : strided ? 0.6 : 0.3;
     const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
-    const double begun = pass == FC_WEIGHT_GRADIENT ? seen / (double)problem->out_size[2] * 12 : 0; /* rows */
+    const double row = (double)(pass == FC_INPUT_GRADIENT ? problem->in_size[2] : problem->out_size[2]);
+    const double begun = seen / row * (pass == FC_WEIGHT_GRADIENT ? 12 : 2); /* of each row */
     const double weights = out_group * in_group * taps * (double)problem->groups;
     const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
     double phases = 1; /* with taps, at most */
