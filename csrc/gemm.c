@@ -20,7 +20,6 @@
 enum {
     DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 32 floats, 32 KB, and stays in L1 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
-    WIDE_TAPS = 7,      /* rows of taps to copy as they lie (conv1 of resnet50: 3.3 ms for 3.8); shorter ones are transposed */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */
 };
 
@@ -146,15 +145,15 @@ static const char *panel_of_b(const fc_gemm_job *job, const char *data, int64_t 
             kernels->pack_rows(&gemm->b.window, data, k0, k1, n0, n1, room, width);
             return room;
         }
-        if (gemm->b.window.taps[2] >= WIDE_TAPS) {
-            kernels->pack_taps(&gemm->b.window, data, k0, k1, n0, n1, room, width);
-            return room;
-        }
         if (is_matrix(&gemm->b.window)) {
             if (n1 - n0 < width)
                 memset(room, 0, (size_t)((k1 - k0) * width * element));
             kernels->transpose(n1 - n0, k1 - k0, data + (n0 * gemm->b.window.channel_stride + k0) * element,
                                gemm->b.window.channel_stride, room, width);
+            return room;
+        }
+        if (fc_goes_by_taps(gemm->b.window.out, gemm->b.window.taps)) {
+            kernels->pack_taps(&gemm->b.window, data, k0, k1, n0, n1, room, width);
             return room;
         }
         const int64_t rows_pitch = fc_round_up(k1 - k0, lanes);

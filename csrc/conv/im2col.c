@@ -33,10 +33,11 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
                          (pass == FC_WEIGHT_GRADIENT ? 1.1 : 1 + 10 / lanes);
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
     const int strided = problem->stride[2] > 1;
-    const double slow = pass == FC_WEIGHT_GRADIENT ? (strided ? 1.1 : 0.45) : strided ? 0.6 : 0.3;
+    const int by_taps = pass == FC_WEIGHT_GRADIENT && fc_goes_by_taps(problem->out_size, problem->kernel);
+    const double slow = pass == FC_WEIGHT_GRADIENT ? (strided && !by_taps ? 1.1 : 0.45) : strided ? 0.6 : 0.3;
     const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
-    const double row = (double)(pass == FC_INPUT_GRADIENT ? problem->in_size[2] : problem->out_size[2]);
-    const double begun = seen / row * (pass == FC_WEIGHT_GRADIENT ? 12 : 2); /* of each row */
+    const int64_t *rows_of = pass == FC_INPUT_GRADIENT ? problem->in_size : by_taps ? problem->kernel : problem->out_size;
+    const double begun = seen / (double)rows_of[2] * (pass == FC_WEIGHT_GRADIENT ? 12 : 2); /* of each row */
     const double weights = out_group * in_group * taps * (double)problem->groups;
     const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
     double phases = 1; /* with taps, at most */

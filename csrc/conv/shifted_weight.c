@@ -88,7 +88,7 @@ static double transposed_cost(const fc_conv *p, const fc_kernels *kernels, doubl
     const double chunks = (double)(p->out_size[0] * fc_divide_up(p->out_size[1] * p->out_size[2], DEPTH));
     const double moved = pixels / (double)p->out_size[2] * (double)fc_round_up(p->out_size[2], kernels->lanes) * lanes;
     return pixels * lanes * outs / rate * (fc_taps(p) == 1 ? 1.2 : 1.08) +
-           (moved * 0.3 + chunks * (double)columns * outs * 0.15 + 300) * vectors;
+           (moved * (fc_taps(p) == 1 ? 0.3 : 0.5) + chunks * (double)columns * outs * 0.25 + 300) * vectors;
 }
 
 static job make_job(const fc_plan *plan, const fc_operands *operands)
