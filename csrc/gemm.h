@@ -57,8 +57,8 @@ void fc_pack_panels(const fc_plan *plan, const void *weight, const int64_t *taps
 size_t fc_gemm_workspace(const fc_gemm *gemm, int threads);
 void fc_gemm_run(const fc_gemm *gemm, void *workspace, int threads);
 
-/* Whether the panels of a weight gradient's window (FC_WINDOW_GRADIENT) are made of rows of taps for each output, instead of rows of
- * outputs for each tap: where those are long (conv1 of resnet50: 3.3 ms for 3.8), or these short. */
+/* Whether the panels of a weight gradient's window (FC_WINDOW_GRADIENT) are made of rows of taps for each output, instead of rows
+ * of outputs for each tap: where those are long (conv1 of resnet50: 3.3 ms for 3.8), or these short. */
 static inline int fc_goes_by_taps(const int64_t out[3], const int64_t taps[3])
 {
     enum { LONG = 7, ROWS_TO_FIND = 4 /* finding what a tap sees of a map costs as much as copying so many of its rows */ };

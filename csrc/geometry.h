@@ -56,7 +56,7 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
 
 /* The lines that pools combine rows into (isa/separable.inc), of a stretch of a row. */
 typedef struct {
-    int64_t stretch, pitch, rows; /* outputs, of a gradient inputs; from a line to the next one; lines at a time, which stay in L1 */
+    int64_t stretch, pitch, rows; /* outputs, of a gradient inputs; from a line to the next one; lines at a time, for L1 */
     int64_t margin;               /* of zeros, before the shares of a gradient */
     int64_t elements;             /* of them all, with what whole vectors write and read behind the last */
 } fc_pool_lines;

@@ -32,8 +32,8 @@ int fc_algorithm_count(void) { return ALGORITHMS; }
 const char *fc_algorithm_name(int index) { return algorithms[index]->name; }
 const char *fc_plan_algorithm(const fc_plan *plan) { return plan->algorithm->name; }
 
-/* Leaves of a kernel, whose gradient is asked for, the taps between the first and the last that see the input; `first` tells where
- * they begin.  Returns whether that is worth it: then the others, which see padding alone, are filled in afterwards. */
+/* Leaves of a kernel, whose gradient is asked for, the taps between the first and the last that see the input; `first` tells
+ * where they begin.  Returns whether that is worth it: then the others, which see padding alone, are filled in afterwards. */
 static int trim(fc_conv *p, fc_pass pass, int64_t first[3])
 {
     const int64_t taps = fc_taps(p);
@@ -48,7 +48,8 @@ static int trim(fc_conv *p, fc_pass pass, int64_t first[3])
                 last = t + 1;
             }
         }
-        first[d] = fc_smaller(first[d], fc_smaller(p->kernel[d] - 1, p->padding[d] / p->dilation[d])); /* padding is not negative */
+        /* padding is not negative */
+        first[d] = fc_smaller(first[d], fc_smaller(p->kernel[d] - 1, p->padding[d] / p->dilation[d]));
         trimmed.kernel[d] = fc_larger(1, last - first[d]);
         trimmed.padding[d] -= first[d] * p->dilation[d];
     }
@@ -312,8 +313,8 @@ fc_status fc_plan_run(const fc_plan *plan, const fc_operands *operands, int thre
     return status;
 }
 
-/* Pairs of a target and one of its taps along dimension d, whether or not they meet padding: of an input gradient those where the
- * stride leads to the target. */
+/* Pairs of a target and one of its taps along dimension d, whether or not they meet padding: of an input gradient those where
+ * the stride leads to the target. */
 static int64_t pairs_along(const fc_conv *problem, fc_pass pass, int d)
 {
     const int64_t stride = problem->stride[d], size = problem->in_size[d];

@@ -8,7 +8,6 @@ enum {
     CHANNEL_BLOCK = 32,      /* channels last: whole lines of memory */
     TASK_ELEMENTS = 1 << 13, /* channels first: planes of a task, for a task costs as much as a plane of 7x7 */
     SERIAL_ELEMENTS = 20000,
-    VECTOR = 64,             /* elements of a vector, at most */
 };
 
 typedef struct {
@@ -40,17 +39,17 @@ static void plan_averages(pool_job *job, int backward)
     if (fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2]) {
         const fc_pool_lines lines = backward ? fc_share_lines_of(p) : fc_lines_of(p);
         w->way = FC_SEPARABLE;
-        job->room_bytes = (size_t)fc_round_up((lines.elements + lines.pitch + VECTOR) * 8, 128);
+        job->room_bytes = (size_t)fc_round_up((lines.elements + lines.pitch + FC_POOL_VECTOR) * 8, 128);
         return;
     }
     const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
     const int64_t window = p->adaptive ? step + 1 : fc_smaller(p->kernel[2], p->in_size[2]);
     w->way = window < WIDE && step <= 2 * window ? FC_CLOSE : FC_APART;
-    w->vector = VECTOR;
-    w->stretch = fc_round_up(fc_smaller(width, STRETCH), VECTOR);
-    w->line = w->way == FC_APART ? 0 : (w->stretch + VECTOR) * step + window + VECTOR;
+    w->vector = FC_POOL_VECTOR;
+    w->stretch = fc_round_up(fc_smaller(width, STRETCH), FC_POOL_VECTOR);
+    w->line = w->way == FC_APART ? 0 : (w->stretch + FC_POOL_VECTOR) * step + window + FC_POOL_VECTOR;
     /* windows and divisors; the line; shares */
-    const int64_t cells = 2 * w->stretch + (w->stretch + VECTOR) + w->line + w->stretch + VECTOR;
+    const int64_t cells = 2 * w->stretch + (w->stretch + FC_POOL_VECTOR) + w->line + w->stretch + FC_POOL_VECTOR;
     job->room_bytes = (size_t)fc_round_up(fc_larger(cells, CHANNEL_BLOCK) * 8, 128);
 }
 

@@ -49,7 +49,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     if (pass == FC_FORWARD && problem->layout == FC_CHANNELS_FIRST)
         stored = pixels * out_group * (double)problem->groups * 0.2;
     else if (pass == FC_INPUT_GRADIENT)
-        stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) * (fc_volume(problem->stride) > 1 ? 0.6 : 0.2);
+        stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) *
+                 (fc_volume(problem->stride) > 1 ? 0.6 : 0.2);
     return 1000 + time + seen * slow + begun + weight + products + stored;
 }
 
