@@ -34,7 +34,11 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pixels * (double)problem->groups * taps * (pass == FC_INPUT_GRADIENT ? out_group : in_group);
     const int strided = problem->stride[2] > 1;
     const int by_taps = pass == FC_WEIGHT_GRADIENT && fc_goes_by_taps(problem->out_size, problem->kernel);
-    const double slow = pass == FC_WEIGHT_GRADIENT ? (strided && !by_taps ? 1.1 : 0.45) : strided ? 0.6 : 0.3;
+    double slow = strided ? 0.6 : 0.3;
+    if (pass == FC_FORWARD && problem->stride[2] > 2)
+        slow = 1; /* element by element */
+    else if (pass == FC_WEIGHT_GRADIENT)
+        slow = strided && !by_taps ? 1.1 : 0.45;
     const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
     const int64_t *rows_of = pass == FC_INPUT_GRADIENT ? problem->in_size : by_taps ? problem->kernel : problem->out_size;
     const double begun = seen / (double)rows_of[2] * (pass == FC_WEIGHT_GRADIENT ? 12 : 2); /* of each row */
