@@ -45,7 +45,6 @@ static void plan_averages(pool_job *job, int backward)
     const int64_t width = p->out_size[2], step = p->adaptive ? fc_divide_up(p->in_size[2], width) : p->stride[2];
     const int64_t window = p->adaptive ? step + 1 : fc_smaller(p->kernel[2], p->in_size[2]);
     w->way = window < WIDE && step <= 2 * window ? FC_CLOSE : FC_APART;
-    w->vector = FC_POOL_VECTOR;
     w->stretch = fc_round_up(fc_smaller(width, STRETCH), FC_POOL_VECTOR);
     w->line = w->way == FC_APART ? 0 : (w->stretch + FC_POOL_VECTOR) * step + window + FC_POOL_VECTOR;
     /* windows and divisors; the line; shares */

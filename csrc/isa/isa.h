@@ -101,8 +101,8 @@ typedef struct {
     double low, high; /* the result is clamped to these; NaN passes */
 } fc_stencil;
 
-/* How averages of channels first go: by rows and columns (separable.inc), and adaptive windows that lie close to each other, or
- * windows that are wide or apart, along a row. */
+/* How averages of channels first go: by rows and columns (separable.inc), or a row at a time, of windows that lie close to each
+ * other, and of those that are wide or apart. */
 typedef enum { FC_SEPARABLE, FC_CLOSE, FC_APART } fc_average_way;
 
 /* A pool, and the windows of its outputs along each dimension: the elements [first, last) inside the input, and the factor
@@ -114,7 +114,7 @@ typedef struct {
     const int64_t *first[3], *last[3];
     const double *count[3];
     fc_average_way way;
-    int64_t stretch, line, vector;
+    int64_t stretch, line;
 } fc_pool_windows;
 
 /* Batch normalisation: a part of the batch.  Of one channel, rows of `count` elements; or, where `separate`, of `channels`

@@ -86,6 +86,7 @@ INLINE void take_larger(vec *best, mask *best_place, vec x, mask place)
 #endif
 }
 
+/* Whether a lane of a mask is set. */
 INLINE int any_lane(mask m)
 {
 #if VECTOR_BYTES == 64
