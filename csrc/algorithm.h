@@ -56,8 +56,9 @@ static inline double fc_multiply_adds(const fc_conv *problem)
  * reaches over much of the map. */
 double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass);
 
-/* The share of them that meets no padding. */
+/* The share of them that meets no padding; and as far as rows, columns or layers alone (dimension d) count. */
 double fc_inside_share(const fc_conv *problem, fc_pass pass);
+double fc_inside_share_along(const fc_conv *problem, fc_pass pass, int d);
 
 /* The forward pass's window on the input. */
 static inline fc_window fc_forward_window(const fc_conv *problem)

@@ -336,19 +336,21 @@ double fc_dense_multiply_adds(const fc_conv *problem, fc_pass pass)
     return pairs * (double)problem->batch * (double)problem->out_channels * (double)(problem->in_channels / problem->groups);
 }
 
+double fc_inside_share_along(const fc_conv *problem, fc_pass pass, int d)
+{
+    int64_t first, last, inside = 0;
+    for (int64_t t = 0; t < problem->kernel[d]; t++) {
+        const int64_t shift = t * problem->dilation[d] - problem->padding[d];
+        fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
+        inside += last - first;
+    }
+    return (double)inside / (double)fc_larger(1, pairs_along(problem, pass, d));
+}
+
 double fc_inside_share(const fc_conv *problem, fc_pass pass)
 {
-    double share = 1;
-    for (int d = 0; d < 3; d++) {
-        int64_t first, last, inside = 0;
-        for (int64_t t = 0; t < problem->kernel[d]; t++) {
-            const int64_t shift = t * problem->dilation[d] - problem->padding[d];
-            fc_inside(problem->in_size[d], problem->stride[d], shift, problem->out_size[d], &first, &last);
-            inside += last - first;
-        }
-        share *= (double)inside / (double)fc_larger(1, pairs_along(problem, pass, d));
-    }
-    return share;
+    return fc_inside_share_along(problem, pass, 0) * fc_inside_share_along(problem, pass, 1) *
+           fc_inside_share_along(problem, pass, 2);
 }
 
 /* ---- the phases of an input gradient ---- */

@@ -142,25 +142,38 @@ static void transform_rows(const job *j, const room *r, char *const planes[2], i
         j->kernels->transpose(j->side, lanes, r->columns[i], lanes, planes[i] + row * j->pitch * element, j->pitch);
 }
 
+/* Rows of zeros stay zeros. */
+static void zero_rows(const job *j, char *const planes[2], int64_t row)
+{
+    const int64_t pitch = j->pitch * (int64_t)fc_element_bytes(j->plan->problem.dtype);
+    for (int i = 0; i < 2; i++)
+        memset(planes[i] + row * pitch, 0, (size_t)(j->kernels->lanes * pitch));
+}
+
 /* The kernel's spectrum, by n^2, the inverse's factor. */
 static void transform_kernel(const job *j, int64_t channel, const room *r)
 {
     const fc_conv *p = &j->plan->problem;
-    const int64_t lanes = j->kernels->lanes, taps = fc_taps(p);
+    const int64_t lanes = j->kernels->lanes, height = p->kernel[1], width = p->kernel[2], taps = fc_taps(p);
+    const int64_t step = p->dilation[2];
     const int turned = j->plan->pass == FC_INPUT_GRADIENT;
     const double factor = 1 / (double)(j->side * j->side);
+    int64_t i = 0; /* the kernel's row that comes next */
     for (int64_t row = 0; row < j->side; row += lanes) {
+        if (i == height || i * p->dilation[1] >= row + lanes) {
+            zero_rows(j, r->filter, row);
+            continue;
+        }
         memset(r->rows[0], 0, j->rows_bytes);
         memset(r->rows[1], 0, j->rows_bytes);
-        for (int64_t t = 0; t < taps; t++) {
-            const int64_t y = t / p->kernel[2] * p->dilation[1] - row, x = t % p->kernel[2] * p->dilation[2];
-            const int64_t tap = channel * taps + (turned ? taps - 1 - t : t);
-            if (y < 0 || y >= lanes)
-                continue;
-            if (p->dtype == FC_FLOAT32)
-                ((float *)r->rows[0])[y * j->side + x] = (float)(((const float *)j->operands->weight)[tap] * factor);
-            else
-                ((double *)r->rows[0])[y * j->side + x] = ((const double *)j->operands->weight)[tap] * factor;
+        for (; i < height && i * p->dilation[1] < row + lanes; i++) {
+            const int64_t to = (i * p->dilation[1] - row) * j->side;
+            const int64_t from = channel * taps + (turned ? taps - 1 - i * width : i * width), way = turned ? -1 : 1;
+            for (int64_t x = 0; x < width; x++)
+                if (p->dtype == FC_FLOAT32)
+                    ((float *)r->rows[0])[to + x * step] = (float)(((const float *)j->operands->weight)[from + x * way] * factor);
+                else
+                    ((double *)r->rows[0])[to + x * step] = ((const double *)j->operands->weight)[from + x * way] * factor;
         }
         transform_rows(j, r, r->filter, row);
     }
@@ -176,6 +189,13 @@ static place place_of(const job *j, int64_t unit)
 {
     const int64_t tile = unit % (j->tiles[0] * j->tiles[1]);
     return (place){unit / (j->tiles[0] * j->tiles[1]), tile / j->tiles[1] * j->valid[0], tile % j->tiles[1] * j->valid[1]};
+}
+
+/* Whether a vector of rows sees any of the plane. */
+static int inside(const job *j, int64_t unit, int64_t row)
+{
+    const int64_t y = place_of(j, unit).y + row - j->padding[0];
+    return y < j->in[0] && y + j->kernels->lanes > 0;
 }
 
 static void load_square(const job *j, int64_t channel, int64_t unit, int64_t row, char *rows)
@@ -227,6 +247,10 @@ static void task(void *context, int64_t task, int thread)
     for (int64_t pair = pairs * slice / j->slices; pair < pairs * (slice + 1) / j->slices; pair++) {
         const int both = 2 * pair + 1 < j->units;
         for (int64_t row = 0; row < j->side; row += lanes) {
+            if (!inside(j, 2 * pair, row) && (!both || !inside(j, 2 * pair + 1, row))) {
+                zero_rows(j, r.square, row);
+                continue;
+            }
             load_square(j, channel, 2 * pair, row, r.rows[0]);
             if (both)
                 load_square(j, channel, 2 * pair + 1, row, r.rows[1]);

@@ -4,8 +4,9 @@
  *     input gradient    dx[c][i]   = sum over t of w[c][T - t] dy[c][i + t * dilation - padding']       multiplier 1
  *     weight gradient   dw[c,m][t] = sum over images, o of dy[c,m][o] x[c][o * stride + t * dilation - padding]
  *
- * Tiles of rows and columns of outputs, or of taps, stay in registers (isa/stencil.inc); what a tile sees beyond the border is
- * skipped, row by row, or masked.  No packing and no copy: planes of any width pay for their last vector only.  The gradient of the
+ * Sums of a few rows and columns of outputs, or of taps, stay in registers (isa/stencil.inc); what they see beyond the border is
+ * skipped, row by row, or masked.  Planes of any width pay for their last vector only, and nothing is packed; kernels of other
+ * sizes copy the columns at the border, or all where there is a stride, with zeros around them.  The gradient of the
  * input takes the kernel turned, which is its packed form; at stride 2 it takes it as it is.  A forward sum counts the zeros of the
  * padding: where a weight is not finite, its plane is left to plain loops. */
 #include "../algorithm.h"
@@ -17,6 +18,8 @@ enum {
     TASK_ROWS = 16,    /* of a large plane */
     TASK_TAPS = 20000, /* multiply-adds of a task, about, in vectors: planes that are smaller go together */
     WEIGHT_TASKS = 16, /* parts of a weight gradient, at least, where there is so much work */
+    ROOM = 1 << 16,    /* bytes of a thread's copy of a column, about; more where the rows that one output sees are more */
+    MOST_ROOM = 1 << 22,
 };
 
 typedef struct {
@@ -26,6 +29,8 @@ typedef struct {
     fc_stencil stencil;
     int finite; /* all of the weight */
     int64_t planes, row_blocks, together; /* together: planes of a task, of one block of rows */
+    char *room;
+    size_t room_bytes; /* of a thread */
 } job;
 
 typedef struct {
@@ -35,6 +40,24 @@ typedef struct {
     char *parts;           /* [slice][channel][tap] */
     size_t part;           /* bytes of one */
 } weight_job;
+
+/* Of the copy of a row of the input that a column of outputs sees, four of the widest vectors. */
+static int64_t row_bytes(const fc_conv *p)
+{
+    const int64_t reach = (p->kernel[2] - 1) * p->dilation[2];
+    return p->stride[2] * fc_round_up(4 * FC_LINE + reach / p->stride[2] * (int64_t)fc_element_bytes(p->dtype), FC_LINE);
+}
+
+/* Rows of outputs that go through a thread's copy at a time. */
+static int64_t room_rows(const fc_conv *p)
+{
+    return fc_larger(1, fc_smaller(p->out_size[1], (ROOM / row_bytes(p) - p->kernel[1]) / p->stride[1] + 1));
+}
+
+static size_t room_bytes(const fc_conv *p)
+{
+    return fc_whole_lines(((room_rows(p) - 1) * p->stride[1] + p->kernel[1]) * row_bytes(p));
+}
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
@@ -49,6 +72,8 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
         return "needs a kernel of at most 64 columns";
     if (problem->stride[2] > 2 || (problem->dilation[1] > 1 && problem->kernel[1] > 1))
         return "needs strides of 1 or 2 along rows, and rows without dilation";
+    if (room_bytes(problem) > MOST_ROOM)
+        return "needs a kernel that reaches less far";
     if (pass == FC_FORWARD)
         return NULL;
     if (problem->in_size[1] > 1 && problem->stride[1] != problem->stride[2])
@@ -60,8 +85,27 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return NULL;
 }
 
-/* For each vector of a row of outputs, or of squares of inputs: its taps, and what begins and ends it; the square kernels that
- * stream are faster. */
+/* Of a kernel that goes by bands: for each row of the input that a band sees, its taps, whose multiply-adds, or loads, or the time
+ * that a sum takes, are the bound, and what ends an output's row. */
+static double band_cost(const fc_conv *p, fc_pass pass, const fc_isa *isa)
+{
+    const int64_t *to = pass == FC_INPUT_GRADIENT ? p->in_size : p->out_size, lanes = isa->kernels[p->dtype]->lanes;
+    const int wide = lanes * (int64_t)fc_element_bytes(p->dtype) >= FC_LINE;
+    const double height = (double)p->kernel[1], width = (double)p->kernel[2], rows = (double)to[1];
+    const double seen = rows * fc_inside_share_along(p, pass, 1);
+    double cycles = 0;
+    for (int64_t left_over = fc_divide_up(to[2], lanes), vectors; left_over > 0; left_over -= vectors) {
+        const int64_t most = wide ? 4 : 2;
+        vectors = left_over >= most ? most : left_over >= 2 ? 2 : 1;
+        const double bands = ceil(height / (vectors == 4 ? 6 : vectors == 2 && !wide ? 5 : 8)), band = height / bands;
+        const double sums = (double)vectors * band, loads = 2 * (double)vectors + band + 1, tap = fmax(fmax(sums, loads), 8) / 2;
+        cycles += (rows * 3 + bands * seen) * (double)p->stride[2] * (double)vectors;
+        cycles += bands * (seen + band / 2) * (6 + sums / 2 + width * tap);
+    }
+    return 0.58 * cycles;
+}
+
+/* For each vector of a row of outputs, or of squares of inputs: its taps, and what begins and ends it. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
     const fc_kernels *kernels = isa->kernels[problem->dtype];
@@ -70,16 +114,16 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int streams = kernel == problem->kernel[2] && problem->stride[1] == problem->stride[2] &&
                         (kernel == 3 || kernel == 5 || kernel == 7);
     const double planes = (double)problem->batch * (double)problem->out_channels, taps = (double)fc_taps(problem);
-    const double vectors = (double)fc_divide_up(to[2], kernels->lanes), rows = (double)fc_round_up(to[1], streams ? 1 : 4);
+    const double vectors = (double)fc_divide_up(to[2], kernels->lanes), rows = (double)to[1];
     if (squares)
-        return 1000 + planes * (60 + vectors * (double)to[1] * (5 + taps * 0.45));
+        return 1000 + planes * (60 + vectors * rows * (5 + taps * 0.45));
     if (pass == FC_WEIGHT_GRADIENT) {
         const double row = 1.5 + taps * (streams && kernel < 7 ? 0.43 : 0.62);
-        return 1000 + planes * (30 + vectors * (double)to[1] * row * (strided ? 1.8 : 1));
+        return 1000 + planes * (30 + vectors * rows * row * (strided ? 1.8 : 1));
     }
-    const double tap = streams ? strided ? 0.75 : 0.36 : (vectors < 2 ? 0.6 : 0.42) * (strided ? 1.7 : 1);
-    const double begin = (streams ? 2 : 5) * (strided ? 2 : 1);
-    return 1000 + planes * (60 + vectors * rows * (begin + taps * tap));
+    if (!streams)
+        return 1000 + planes * (120 + band_cost(problem, pass, isa));
+    return 1000 + planes * (60 + vectors * rows * (strided ? 4 + taps * 0.75 : 2 + taps * 0.36));
 }
 
 static size_t packed(const fc_plan *plan)
@@ -105,11 +149,15 @@ static void pack(const fc_plan *plan, const void *weight, void *packed, int thre
 }
 
 /* Rows of some planes, and what the kernel cannot clamp while they are in cache. */
-static void filter(const job *j, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row)
+static void filter(const job *j, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row,
+                   void *room)
 {
     const fc_stencil *s = &j->stencil;
     const int squares = j->plan->pass == FC_INPUT_GRADIENT && s->stride[1] == 2;
-    (squares ? j->kernels->stencil_input : j->kernels->stencil)(s, first_plane, last_plane, first_row, last_row);
+    if (squares)
+        j->kernels->stencil_input(s, first_plane, last_plane, first_row, last_row);
+    else
+        j->kernels->stencil(s, first_plane, last_plane, first_row, last_row, room);
     for (int64_t plane = first_plane; j->operands->activation == FC_SILU && plane < last_plane; plane++) {
         const int64_t place = (plane * s->out[0] + first_row) * s->out[1];
         char *rows = (char *)s->target + place * (int64_t)fc_element_bytes(j->plan->problem.dtype);
@@ -119,21 +167,21 @@ static void filter(const job *j, int64_t first_plane, int64_t last_plane, int64_
 
 static void task(void *context, int64_t task, int thread)
 {
-    (void)thread;
     const job *j = context;
+    char *room = j->room + (size_t)thread * j->room_bytes;
     const int64_t block = task % j->row_blocks, rows = j->stencil.out[0];
     int64_t plane = task / j->row_blocks * j->together;
     const int64_t end = fc_smaller(plane + j->together, j->planes);
     const int64_t first_row = rows * block / j->row_blocks, last_row = rows * (block + 1) / j->row_blocks;
     if (j->finite) {
-        filter(j, plane, end, first_row, last_row);
+        filter(j, plane, end, first_row, last_row, room);
         return;
     }
     for (; plane < end; plane++) {
         const int64_t channel = plane % j->stencil.channels, taps = fc_taps(&j->plan->problem);
         const char *weight = (const char *)j->stencil.weight + channel * taps * (int64_t)fc_element_bytes(j->plan->problem.dtype);
         if (j->kernels->all_finite(taps, weight))
-            filter(j, plane, plane + 1, first_row, last_row);
+            filter(j, plane, plane + 1, first_row, last_row, room);
         else if (block == 0)
             j->kernels->direct[FC_FORWARD](&j->plan->problem, j->operands, plane / j->stencil.channels, channel);
     }
@@ -161,8 +209,9 @@ static size_t part_bytes(const fc_conv *p) { return (size_t)(p->out_channels * f
 
 static size_t workspace(const fc_plan *plan, int threads)
 {
-    (void)threads;
-    const int64_t slices = plan->pass == FC_WEIGHT_GRADIENT ? slices_of(&plan->problem) : 1;
+    if (plan->pass != FC_WEIGHT_GRADIENT)
+        return (size_t)threads * room_bytes(&plan->problem);
+    const int64_t slices = slices_of(&plan->problem);
     return slices > 1 ? (size_t)slices * part_bytes(&plan->problem) : 0;
 }
 
@@ -184,13 +233,14 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     const fc_conv *p = &plan->problem;
     const int back = plan->pass == FC_INPUT_GRADIENT, turned = back && p->stride[2] == 1;
     job j = {.plan = plan, .operands = operands, .kernels = plan->isa->kernels[p->dtype], .planes = p->batch * p->out_channels,
+             .room = workspace, .room_bytes = room_bytes(p),
              .stencil = {.dilation = p->dilation[2], .channels = p->out_channels, .source_channels = p->in_channels,
                          .multiplier = p->out_channels / p->in_channels, .bias = operands->bias,
                          .source = back ? operands->output : operands->input,
                          .weight = turned ? operands->packed : operands->weight,
                          .target = back ? operands->input : operands->output,
                          .low = operands->activation == FC_RELU || operands->activation == FC_RELU6 ? 0 : -INFINITY,
-                         .high = operands->activation == FC_RELU6 ? 6 : INFINITY}};
+                         .high = operands->activation == FC_RELU6 ? 6 : INFINITY, .room_rows = room_rows(p)}};
     fc_stencil *s = &j.stencil;
     for (int i = 0; i < 2; i++) {
         const int d = i + 1;

@@ -89,8 +89,7 @@ typedef struct {
     double low, high;
 } fc_correlation;
 
-/* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; the stride along a row is 1 or 2, rows are not
- * dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
+/* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; rows are not dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
  * plane p / multiplier of the source. */
 enum { FC_STENCIL_WIDTH = 64, FC_STENCIL_STRIP = 32 /* rows of a strip, at most */ };
 typedef struct {
@@ -99,6 +98,7 @@ typedef struct {
     const void *source, *weight, *bias; /* bias: NULL or [channels] */
     void *target;
     double low, high; /* the result is clamped to these; NaN passes */
+    int64_t room_rows; /* rows of outputs whose inputs the room of a thread holds, for kernels that go by bands */
 } fc_stencil;
 
 /* How averages of channels first go: by rows and columns (separable.inc), or a row at a time, of windows that lie close to each
@@ -225,7 +225,8 @@ typedef struct {
                                     const void *gradient, void *sums);
 
     /* Rows [first_row, last_row) of the outputs of planes [first_plane, last_plane). */
-    void (*stencil)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row);
+    void (*stencil)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row,
+                    void *room);
     /* The same of the gradient of the input at stride 2, with the forward pass's padding: the source is grad_output. */
     void (*stencil_input)(const fc_stencil *stencil, int64_t first_plane, int64_t last_plane, int64_t first_row, int64_t last_row);
     /* The gradient of a channel's weight, of units [first, last): strips of rows, image after image.  The target is grad_output. */
