@@ -76,13 +76,21 @@ fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes)
     plane.columns = fc_divide_up(window->out[2], plane.across);
     plane.length[2] = plane.columns + beyond[2];
     const int64_t most_rows = fc_larger(fc_larger(1, beyond[1]), cells / plane.length[2] - beyond[1]);
-    plane.down = fc_divide_up(window->out[1], most_rows);
-    plane.rows = fc_divide_up(window->out[1], plane.down);
-    plane.length[1] = plane.rows + beyond[1];
     plane.length[0] = 1 + beyond[0];
-    plane.phase_cells = fc_volume(plane.length) + (cell == 1 ? lanes : 0); /* whole vectors are written */
-    plane.elements = fc_round_up(phases * plane.phase_cells * cell + lanes, lanes);
+    plane.margin = lanes;
+    fc_plane_cut(&plane, fc_divide_up(window->out[1], most_rows));
     return plane;
+}
+
+void fc_plane_cut(fc_plane *plane, int64_t down)
+{
+    const fc_window *window = &plane->window;
+    const int64_t phases = fc_window_phases(window, 0) * fc_window_phases(window, 1) * fc_window_phases(window, 2);
+    plane->down = down;
+    plane->rows = fc_divide_up(window->out[1], down);
+    plane->length[1] = plane->rows + fc_window_reach(window, 1) / window->step[1];
+    plane->phase_cells = fc_volume(plane->length) + (plane->cell == 1 ? plane->margin : 0); /* whole vectors are written */
+    plane->elements = fc_round_up(phases * plane->phase_cells * plane->cell + plane->margin, plane->margin);
 }
 
 int64_t fc_plane_blocks(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }

@@ -19,6 +19,7 @@ typedef struct {
     int64_t rows, columns;           /* of the grid in a block, at most */
     int64_t down, across;            /* blocks along the height and the width */
     int64_t phase_cells, elements;   /* from a phase to the next; of the whole */
+    int64_t margin;                  /* elements behind, a vector */
 } fc_plane;
 
 /* Where a block is: its plane of the depth, its rows and columns of the grid. */
@@ -38,6 +39,8 @@ const char *fc_planes_refuse(const fc_conv *problem, fc_pass pass);
 double fc_plane_packing(const fc_conv *problem, fc_pass pass);
 /* Blocks of about so many bytes, of the tensor that the pass reads; those of the kernel's reach at least. */
 fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes);
+/* The same in so many blocks along the height. */
+void fc_plane_cut(fc_plane *plane, int64_t down);
 int64_t fc_plane_blocks(const fc_plane *plane);
 fc_plane_block fc_plane_block_at(const fc_plane *plane, int64_t block);
 

@@ -24,10 +24,11 @@
 
 enum {
     DEPTH = 256,            /* of a chunk of one sum, about */
-    ROOM_BYTES = 256 << 10, /* of planes and C: they stay in L2 */
+    ROOM_BYTES = 256 << 10, /* of planes and C: they stay in L2; twice as many for C of several phases */
     OUTS_TILES = 2,         /* tiles of channels written at a time, so that C goes out in long rows */
-    MANY_OUTS_TILES = 8,    /* where the depth is several chunks, and the planes are packed again for each */
+    MANY_OUTS_TILES = 8,    /* where the depth is several chunks, and the planes are packed again for each; of phases half */
     TASKS = 4,              /* for each thread, about */
+    EVEN_TASKS = 16,        /* of fewer for each thread one more counts: they are as many for each */
 };
 
 typedef struct {
@@ -55,6 +56,11 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return problem->layout != FC_CHANNELS_FIRST ? "needs channels first" : fc_planes_refuse(problem, pass);
 }
 
+static int64_t outs_tiles(int64_t sums, int64_t chunks)
+{
+    return chunks == 1 ? OUTS_TILES : sums > 1 ? MANY_OUTS_TILES / 2 : MANY_OUTS_TILES;
+}
+
 /* Products, with rows as wide as the kernel reaches beyond, or whole vectors; the planes, packed; and C, moved to its place, of a
  * gradient element by element for a stride of 3 and more. */
 static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
@@ -75,7 +81,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double wide = (double)fc_round_up((int64_t)(rows * row * flat), kernels->lanes) / (rows * row);
     const double waste = (forward && in_place < MOST_WASTE * flat ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
-    const double packings = chunks > 1 ? (double)fc_divide_up(outs, MANY_OUTS_TILES * kernels->tile_rows) : 1;
+    const double packings = chunks > 1 ? (double)fc_divide_up(outs, outs_tiles(phases, 2) * kernels->tile_rows) : 1;
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_dense_multiply_adds(problem, pass) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
@@ -98,13 +104,18 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int thread
     fc_tensor_strides(p->layout, p->out_channels, p->out_size, forward ? j.target : j.source);
     const int64_t chunks = fc_divide_up(j.ins, fc_larger(1, DEPTH * j.sums / j.taps));
     j.together = fc_divide_up(j.ins, chunks);
-    /* bytes of one plane, where all and C take ROOM_BYTES */
+    /* bytes of one plane, where all and C take this room */
+    const int64_t room = j.sums > 1 ? 2 * ROOM_BYTES : ROOM_BYTES;
     const fc_window *window = &j.plane.window;
-    j.plane = fc_plane_make(plan, 1, ROOM_BYTES / j.together);
+    j.plane = fc_plane_make(plan, 1, room / j.together);
     const int64_t phases = fc_window_phases(window, 0) * fc_window_phases(window, 1) * fc_window_phases(window, 2);
-    j.outs_together = fc_smaller(j.outs, (chunks > 1 ? MANY_OUTS_TILES : OUTS_TILES) * j.kernels->tile_rows);
-    j.plane = fc_plane_make(plan, 1, ROOM_BYTES * phases / (j.together * phases + j.outs_together * j.sums));
-    const int64_t tasks = p->batch * p->groups * fc_plane_blocks(&j.plane), wanted = (int64_t)threads * TASKS;
+    j.outs_together = fc_smaller(j.outs, outs_tiles(j.sums, chunks) * j.kernels->tile_rows);
+    j.plane = fc_plane_make(plan, 1, room * phases / (j.together * phases + j.outs_together * j.sums));
+    const int64_t blocks = j.plane.down, others = p->batch * p->groups * fc_plane_blocks(&j.plane) / blocks;
+    while (blocks * others < EVEN_TASKS * threads && j.plane.down < fc_smaller(blocks + threads, window->out[1]) &&
+           j.plane.down * others % threads)
+        fc_plane_cut(&j.plane, j.plane.down + 1);
+    const int64_t tasks = others * j.plane.down, wanted = (int64_t)threads * TASKS;
     j.out_blocks = fc_smaller(fc_divide_up(wanted, tasks), fc_divide_up(j.outs, 2 * j.kernels->tile_rows));
     if (tasks >= threads * 2)
         j.out_blocks = 1;
@@ -151,8 +162,7 @@ static void multiply(const job *j, int64_t group, const fc_plane_block *block, i
     const int64_t count = j->in_place ? width : fc_round_up((block->y1 - block->y0 - 1) * pitch + width, lanes);
     const int64_t panels = fc_panel_count(j->kernels, count);
     for (int64_t y = 0; y < lines; y++)
-        for (int64_t i = 0; i < panels; i++) {
-            const int64_t first = fc_panel_first(j->kernels, count, i);
+        for (int64_t i = 0, first = 0; i < panels; i++, first += panel.columns) {
             panel.columns = fc_panel_first(j->kernels, count, i + 1) - first;
             panel.b = planes + (y * pitch + first) * element;
             panel.c = c + (y * j->target[3] + first) * element;
