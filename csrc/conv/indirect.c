@@ -21,7 +21,6 @@
 #include <math.h>
 
 enum {
-    PIXELS = 112,          /* of a block, at most: read each panel of the weight for so many */
     DEPTH = 256,           /* of a chunk: a panel of it is 32 KB */
     BLOCK_BYTES = 1 << 18, /* of C */
     LEAST_RUN = 10,        /* pixels of a row of the map that are multiplied by themselves */
@@ -88,7 +87,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double share = fc_strands_share(problem, pass), strided = pass == FC_INPUT_GRADIENT ? (double)fc_volume(problem->stride) : 1;
     const int copies = taps > 1 && share == 1 && (!forward || sees_padding(problem));
     const double depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
-    const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(PIXELS / to[2] + 1);
+    const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(FC_BLOCK_PIXELS / to[2] + 1);
     const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
     const double tables = strided > 1 || share < 1 ? 0.5 : 0.2; /* what tells where each row lies */
@@ -193,15 +192,15 @@ static int within_source(const job *j)
     return 1;
 }
 
-/* Blocks of about PIXELS pixels, whole rows where they are short, and ranges of panels, so that every thread is busy. */
+/* Blocks of about FC_BLOCK_PIXELS pixels, whole rows where they are short, and ranges of panels, so that every thread is busy. */
 static void cut(job *j, int threads)
 {
     const fc_conv *p = &j->plan->problem;
     const int64_t *out = j->out, lanes = j->kernels->lanes, panel = j->kernels->tile_vectors * lanes;
     const int64_t element = (int64_t)fc_element_bytes(p->dtype);
-    j->column_blocks = fc_divide_up(out[2], PIXELS);
+    j->column_blocks = fc_divide_up(out[2], FC_BLOCK_PIXELS);
     j->columns = fc_divide_up(out[2], j->column_blocks);
-    const int64_t fewest = fc_divide_up(out[0] * out[1], j->column_blocks > 1 ? 1 : fc_larger(1, PIXELS / out[2]));
+    const int64_t fewest = fc_divide_up(out[0] * out[1], j->column_blocks > 1 ? 1 : fc_larger(1, FC_BLOCK_PIXELS / out[2]));
     double best = INFINITY;
     for (int64_t row_blocks = fewest; row_blocks < fc_smaller(out[0] * out[1] + 1, fewest + threads); row_blocks++) {
         const int64_t rows = fc_divide_up(out[0] * out[1], row_blocks);

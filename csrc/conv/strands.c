@@ -1,6 +1,8 @@
 #include "strands.h"
 
-enum { LEAST_OUTPUTS = 6, LEAST_ROW = 4 }; /* of a strand of columns at the border, and of a row: shorter ones make poor tiles */
+#include <string.h>
+
+enum { LEAST_PIXELS = 6 };             /* of a tile: fewer make poor ones */
 static const double MOST_SHARE = 0.85;     /* of the taps, for strands to be worth more tables and smaller products */
 
 static int64_t strands_along(const fc_conv *problem, fc_pass pass, int d)
@@ -30,54 +32,68 @@ static void taps_inside(const fc_strand *strand, int64_t size, int64_t i, int64_
     *first = begin;
 }
 
-/* The only strand of a dimension in pieces of the same taps.  Returns how many, or 0 where they are too many or shorter than
- * `least`; and counts the taps that remain. */
-static int64_t cut_strand(const fc_strand *strand, int64_t size, int64_t least, fc_strand *pieces, int64_t *taps)
+/* A strand in pieces of `least` outputs or more, but the last: a new one begins where an output sees other taps than the ones before
+ * it in its piece have seen together.  Returns how many, or 0 where they are more than `most`. */
+static int64_t cut_strand(const fc_strand *strand, int64_t size, int64_t least, int64_t most, fc_strand *pieces)
 {
-    int64_t found = 0, before_first = -1, before_last = -1;
-    *taps = 0;
+    int64_t found = 0, seen_first = 0, seen_last = 0;
     for (int64_t i = 0; i < strand->count; i++) {
         int64_t first, last;
         taps_inside(strand, size, i, &first, &last);
-        *taps += last - first;
-        if (i == 0 || first != before_first || last != before_last) {
-            if (found == FC_MOST_STRANDS || (found && pieces[found - 1].count < least))
+        const int goes_on = found && (pieces[found - 1].count < least || strand->count - i < least);
+        if (!goes_on && (!found || first != seen_first || last != seen_last)) {
+            if (found == most)
                 return 0;
             pieces[found] = *strand;
-            pieces[found].first = i;
-            pieces[found].count = 0;
-            pieces[found].first_tap = strand->first_tap + first * strand->tap_step;
-            pieces[found].taps = last - first;
-            pieces[found++].source = strand->source + i * strand->source_step + first * strand->source_tap;
-            before_first = first;
-            before_last = last;
+            pieces[found].first = strand->first + i * strand->step;
+            pieces[found].source = strand->source + i * strand->source_step;
+            pieces[found++].count = 0;
+            seen_first = first;
+            seen_last = last;
+        } else if (first < last) {
+            seen_first = seen_first < seen_last ? fc_smaller(seen_first, first) : first;
+            seen_last = fc_larger(seen_last, last);
         }
-        pieces[found - 1].count++;
+        fc_strand *piece = &pieces[found - 1];
+        piece->count++;
+        piece->taps = fc_larger(0, seen_last - seen_first);
+        piece->first_tap = strand->first_tap + seen_first * strand->tap_step;
+        piece->source = strand->source + (i + 1 - piece->count) * strand->source_step + seen_first * strand->source_tap;
     }
-    return pieces[found - 1].count < least && found > 1 ? 0 : found;
+    return found;
 }
 
-/* Of each dimension, where that leaves no strand too short. */
+/* Of each dimension, where that leaves out enough: rows first, whose pieces are the cheapest, columns last. */
 static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *strands)
 {
+    static const int order[3] = {1, 0, 2};
     const int64_t *size = pass == FC_FORWARD ? problem->in_size : problem->out_size;
-    fc_strands cut = *strands;
-    if (fc_inside_share(problem, pass) >= MOST_SHARE)
-        return;
-    for (int d = 0; d < 3; d++) {
-        const fc_strand *all = &strands->of[d][0];
-        const int64_t least = d < 2 && strands->of[2][0].count >= LEAST_ROW ? 1 : LEAST_OUTPUTS;
-        int64_t taps;
-        const int64_t count = cut_strand(all, size[d], least, cut.of[d], &taps);
-        if (count) {
-            cut.count[d] = count;
-            cut.share *= (double)taps / (double)(all->count * all->taps);
-        } else {
-            cut.of[d][0] = *all;
+    const int64_t width = pass == FC_FORWARD ? problem->out_size[2] : problem->in_size[2];
+    const int64_t rows = fc_larger(1, FC_BLOCK_PIXELS / (width * strands->count[1])); /* of a strand in a block */
+    int64_t together[3]; /* outputs of a piece along each dimension, about */
+    for (int d = 0; d < 3; d++)
+        together[d] = fc_larger(1, strands->of[d][0].count);
+    for (int i = 0; i < 3; i++) {
+        const int d = order[i];
+        const int64_t most = FC_MOST_STRANDS / strands->count[d], others = fc_volume(together) / together[d];
+        int64_t least = fc_divide_up(LEAST_PIXELS, d == 2 ? fc_smaller(others, rows) : others), all = 0, remain = 0;
+        fc_strand cut[FC_MOST_STRANDS];
+        int64_t count = 0;
+        for (int64_t s = 0, pieces; s < strands->count[d]; s++, count += pieces) {
+            const fc_strand *strand = &strands->of[d][s];
+            while (!(pieces = cut_strand(strand, size[d], least, most, cut + count)) && strand->count)
+                least++;
+            for (int64_t j = count; j < count + pieces; j++)
+                remain += cut[j].count * cut[j].taps;
+            all += strand->count * strand->taps;
+        }
+        if ((double)remain < MOST_SHARE * (double)all) {
+            strands->share *= (double)remain / (double)all;
+            together[d] = fc_larger(1, together[d] * strands->count[d] / count);
+            strands->count[d] = count;
+            memcpy(strands->of[d], cut, sizeof cut);
         }
     }
-    if (cut.share < MOST_SHARE)
-        *strands = cut;
 }
 
 fc_strands fc_strands_make(const fc_conv *problem, fc_pass pass, int cuts)
@@ -94,14 +110,14 @@ fc_strands fc_strands_make(const fc_conv *problem, fc_pass pass, int cuts)
                                   .source = -problem->padding[d], .source_step = problem->stride[d],
                                   .source_tap = problem->dilation[d]};
     }
-    if (cuts && strands.whole) {
+    if (cuts && fc_inside_share(problem, pass) < MOST_SHARE) {
         leave_out_padding(problem, pass, &strands);
-        strands.whole = strands.share == 1;
+        strands.whole = strands.whole && strands.share == 1;
     }
     return strands;
 }
 
 double fc_strands_share(const fc_conv *problem, fc_pass pass)
 {
-    return fc_inside_share(problem, pass) < MOST_SHARE ? fc_strands_make(problem, pass, 1).share : 1;
+    return fc_strands_make(problem, pass, 1).share;
 }

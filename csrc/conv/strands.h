@@ -2,8 +2,8 @@
  *
  *     a convolution                      one strand, of all outputs and all taps
  *     an input gradient of stride s      s strands: outputs s apart take taps of one class, and no zero is multiplied
- *     taps that see nothing but padding  a strand for each stretch of outputs that sees the same taps: for dilations as large as the
- *                                        plane, three of
+ *     taps that see nothing but padding  a strand for each stretch of outputs that sees the same taps, or nearly the same where the
+ *                                        taps are many: for dilations as large as the plane, three of
  *                                            o o o o|o o o o o o|o o o o      9, 15 and 9 of 33 outputs for a dilation of 24
  *                                              1 2  |    1      |  0 1        take 2, 1 and 2 of 3 taps
  */
@@ -12,7 +12,7 @@
 
 #include "../algorithm.h"
 
-enum { FC_MOST_STRANDS = 16 };
+enum { FC_MOST_STRANDS = 16, FC_BLOCK_PIXELS = 112 /* of a block of the grid, at most: each panel of the weight is read for so many */ };
 
 typedef struct {
     fc_strand of[3][FC_MOST_STRANDS];
