@@ -43,6 +43,9 @@ static inline double fc_multiply_adds_per_ns(const fc_isa *isa, fc_dtype dtype)
 /* A part of a workspace: pairs of lines of memory, which are fetched together, are not shared. */
 static inline size_t fc_whole_lines(int64_t bytes) { return (size_t)fc_round_up(bytes, 2 * FC_LINE); }
 
+/* Of copies of whole images, about, where all threads share one. */
+enum { FC_COPY_BYTES = 4 << 20 };
+
 static inline int64_t fc_taps(const fc_conv *problem) { return fc_volume(problem->kernel); }
 
 /* Multiply-adds of any pass: each output pixel, each tap, each pair of channels of a group. */

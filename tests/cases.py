@@ -98,6 +98,8 @@ CONVOLUTIONS = [
     # Groups.
     Convolution("groups-3", (2, 9, 6, 7), (12, 3, 3, 3), padding=1, groups=3),
     Convolution("groups-pointwise", (2, 12, 6, 7), (8, 3, 1, 1), groups=4),
+    Convolution("large-strided", (2, 5, 37, 35), (6, 5, 19, 18), stride=2),
+    Convolution("large-padded", (2, 5, 20, 26), (17, 5, 17, 15), padding=(9, 7)),
     Convolution("depthwise", (2, 7, 9, 10), (7, 1, 3, 3), padding=1, groups=7),
     Convolution("depthwise-multiplier-2", (2, 5, 9, 10), (10, 1, 3, 3), padding=1, groups=5),
     Convolution("depthwise-multiplier-3-strided", (1, 3, 9, 11), (9, 1, 5, 5), stride=2, padding=2, groups=3),
@@ -216,6 +218,10 @@ CONVOLUTIONS = [
     Convolution("depthwise-multiplier", (1, 3, 5, 6, 7), (6, 1, 2, 3, 3), stride=2, padding=1, groups=3),
     Convolution("far-padding", (2, 4, 5, 7, 5), (18, 4, 3, 5, 1), stride=2, padding=(2, 4, 0)),
     Convolution("far-apart", (1, 5, 5, 6, 5), (17, 5, 3, 3, 3), dilation=2),
+    Convolution("deep-and-dilated", (3, 4, 13, 12, 13), (6, 2, 3, 2, 5), 1, (4, 2, 8), dilation=4, groups=2),
+    Convolution("deep-and-large", (1, 3, 12, 9, 10), (20, 3, 7, 5, 5), padding=(3, 2, 2)),
+    Convolution("deep-and-strided", (2, 3, 9, 10, 11), (17, 3, 5, 4, 3), stride=2, padding=(2, 3, 1)),
+    Convolution("narrow", (2, 4, 30, 2, 3), (14, 4, 5, 7, 4), stride=2, padding=(3, 5, 3)),
     Convolution("batch-0", (0, 3, 4, 5, 6), (4, 3, 3, 3, 3)),
     Convolution("unbatched", (3, 4, 5, 6), (4, 3, 3, 3, 3), padding=1),
 ]

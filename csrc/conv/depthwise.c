@@ -398,7 +398,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     /* element by element */
     const double spread = pass == FC_INPUT_GRADIENT && problem->stride[2] > 2 ? ins * (double)fc_volume(problem->in_size) * 0.6 : 0;
     return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases + spread +
-           packed * fc_plane_packing(problem, pass) + outs * (double)fc_volume(problem->out_size) * 0.2;
+           packed * fc_plane_packing(problem, pass, 0) + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};

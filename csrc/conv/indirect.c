@@ -12,6 +12,8 @@
  *       around it, a chunk at a time                   multiply with each panel
  *       C [pixel][channel]                          channels first: transpose C into the output
  *
+ * Where blocks share most of what they see, as with kernels that reach over many planes, images are copied as a whole before.
+ *
  * Pixels that take the same taps, a strand a dimension, are multiplied together; where they are not all of a block, tables say
  * which rows of the panel they take and where their rows of C lie. */
 #include "../gemm.h"
@@ -19,6 +21,7 @@
 #include "strands.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     DEPTH = 256,           /* of a chunk: a panel of it is 32 KB */
@@ -46,12 +49,14 @@ typedef struct {
     int64_t rows, columns;    /* of the target in a block */
     int64_t row_blocks, column_blocks, panels, panel_blocks;
     int64_t pieces, taps, channels_together; /* taps: of all pieces */
-    int in_place;
-    int64_t room_channel, room_stride[3]; /* of the copy of a chunk, or of the source */
+    int in_place, at_once;    /* the source is read where it lies; or its images are copied as a whole, so many at a time */
+    int64_t images, first_image;
+    int64_t begin[3], length[3]; /* of the copy of an image: coordinates of its first element, and its size */
+    int64_t room_channel, room_stride[3]; /* of the source, of the copy of an image, or of that of a chunk */
     int64_t c_pitch;
-    size_t pieces_bytes, tables_bytes, room_bytes, c_bytes, thread_bytes;
+    size_t pieces_bytes, tables_bytes, copy_bytes, room_bytes, c_bytes, thread_bytes;
     const piece *piece;
-    char *workspace;
+    char *copy, *workspace;
 } job;
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
@@ -59,84 +64,6 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     if (pass == FC_WEIGHT_GRADIENT)
         return "computes convolutions and the gradient of their input only";
     return fc_too_many_strands(problem, pass) ? "needs a smaller stride for the gradient of the input" : NULL;
-}
-
-/* Whether outputs see padding. */
-static int sees_padding(const fc_conv *problem)
-{
-    int sees = 0;
-    for (int d = 0; d < 3; d++) {
-        const int64_t reach = (problem->out_size[d] - 1) * problem->stride[d] + (problem->kernel[d] - 1) * problem->dilation[d];
-        sees = sees || problem->padding[d] > 0 || reach - problem->padding[d] >= problem->in_size[d];
-    }
-    return sees;
-}
-
-/* Products, which begin and end for each tile and chunk of the depth; the copy of the source, whose rows blocks share; C,
- * transposed; and the weight, which is new at each step where gradients are. */
-static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
-{
-    const fc_kernels *kernels = isa->kernels[problem->dtype];
-    const int forward = pass == FC_FORWARD, channels_first = problem->layout == FC_CHANNELS_FIRST;
-    const int64_t outs = (forward ? problem->out_channels : problem->in_channels) / problem->groups;
-    const int64_t ins = (forward ? problem->in_channels : problem->out_channels) / problem->groups;
-    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
-    const double images = (double)problem->batch * (double)problem->groups, taps = (double)fc_taps(problem);
-    const double pixels = images * (double)fc_volume(to), lanes = (double)fc_round_up(outs, kernels->lanes);
-    const double vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, outs);
-    const double share = fc_strands_share(problem, pass), strided = pass == FC_INPUT_GRADIENT ? (double)fc_volume(problem->stride) : 1;
-    const int copies = taps > 1 && share == 1 && (!forward || sees_padding(problem));
-    const double depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
-    const double shared = (double)(problem->kernel[1] - 1) * (double)problem->dilation[1] / (double)(FC_BLOCK_PIXELS / to[2] + 1);
-    const double copied = images * (double)ins * (double)fc_volume(from) * (1 + shared / (double)problem->stride[1]);
-    const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
-    const double tables = strided > 1 || share < 1 ? 0.5 : 0.2; /* what tells where each row lies */
-    const double loss = 0.95 + tables / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
-    const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * share;
-    return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss +
-           pixels * panels * chunks * 4 + (copies ? copied * 0.3 : 0) +
-           (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
-           (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
-}
-
-/* ---- the weight ---- */
-
-static size_t packed(const fc_plan *plan)
-{
-    return HEAD_BYTES + (size_t)(plan->problem.groups * fc_panels_elements(plan, fc_taps(&plan->problem))) *
-                            fc_element_bytes(plan->problem.dtype);
-}
-
-static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
-{
-    const fc_conv *p = &plan->problem;
-    *(int *)packed = fc_all_finite(plan, weight, p->out_channels * (p->in_channels / p->groups) * fc_taps(p), threads);
-    fc_pack_panels(plan, weight, NULL, fc_taps(p), (char *)packed + HEAD_BYTES, threads);
-}
-
-/* A weight that is not finite shows where it meets padding. */
-static int may_cut(const fc_plan *plan, const fc_operands *operands)
-{
-    return plan->pass == FC_INPUT_GRADIENT || *(const int *)operands->packed;
-}
-
-/* ---- blocks ---- */
-
-/* The box of the target around a block's pixels: rows, of one plane or of all, and a range of columns. */
-typedef struct {
-    int64_t first[3], last[3];
-    int64_t row, rows; /* of the target, flat */
-} box;
-
-static box block_box(const job *j, int64_t row_block, int64_t column_block)
-{
-    const int64_t *out = j->out, all = out[0] * out[1];
-    const int64_t row = all * row_block / j->row_blocks, end = all * (row_block + 1) / j->row_blocks;
-    const int one_plane = row / out[1] == (end - 1) / out[1];
-    return (box){{row / out[1], one_plane ? row % out[1] : 0, out[2] * column_block / j->column_blocks},
-                 {(end - 1) / out[1] + 1, one_plane ? (end - 1) % out[1] + 1 : out[1],
-                  out[2] * (column_block + 1) / j->column_blocks},
-                 row, end - row};
 }
 
 /* The outputs [*first, *last) of a strand that lie in [begin, end) of its dimension. */
@@ -181,15 +108,108 @@ static int64_t most_seen(const fc_strands *strands, int d, int64_t pixels)
     return least > most ? 1 : (outputs - 1) * source_step + most - least + 1;
 }
 
-static int within_source(const job *j)
+/* What blocks of so many rows and columns see of the source: of each dimension, the most that one does, and all of them together. */
+typedef struct {
+    int64_t most[3], all[3], begin[3];
+    int within; /* the source */
+} sight;
+
+static sight sight_of(const fc_strands *strands, const int64_t in[3], const int64_t out[3], int64_t rows, int64_t columns)
 {
+    /* of several planes a block may see the end of one and the beginning of the next */
+    const int64_t planes = fc_smaller(out[0], fc_divide_up(rows - 1, out[1]) + 1);
+    const int64_t box_size[3] = {planes, planes > 1 ? out[1] : rows, columns};
+    sight s = {.within = 1};
     for (int d = 0; d < 3; d++) {
-        int64_t begin;
-        const int64_t count = seen(&j->strands, d, 0, j->out[d], &begin);
-        if (begin < 0 || begin + count > j->in[d])
-            return 0;
+        s.most[d] = most_seen(strands, d, box_size[d]);
+        s.all[d] = seen(strands, d, 0, out[d], &s.begin[d]);
+        s.within = s.within && s.begin[d] >= 0 && s.begin[d] + s.all[d] <= in[d];
     }
-    return 1;
+    return s;
+}
+
+/* Whether to copy images as a whole, rather than what each of some blocks sees. */
+static int copies_images(const fc_conv *problem, const sight *sight, int64_t channels, int64_t blocks)
+{
+    const int64_t all = fc_volume(sight->all);
+    return problem->layout == FC_CHANNELS_FIRST && blocks * fc_volume(sight->most) > 2 * all &&
+           all * channels * (int64_t)fc_element_bytes(problem->dtype) <= FC_COPY_BYTES;
+}
+
+/* Products, which begin and end for each tile and chunk of the depth; the copy of the source, whose rows blocks share; C,
+ * transposed; and the weight, which is new at each step where gradients are. */
+static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
+{
+    const fc_kernels *kernels = isa->kernels[problem->dtype];
+    const int forward = pass == FC_FORWARD, channels_first = problem->layout == FC_CHANNELS_FIRST;
+    const int64_t outs = (forward ? problem->out_channels : problem->in_channels) / problem->groups;
+    const int64_t ins = (forward ? problem->in_channels : problem->out_channels) / problem->groups;
+    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
+    const double images = (double)problem->batch * (double)problem->groups, taps = (double)fc_taps(problem);
+    const double pixels = images * (double)fc_volume(to), lanes = (double)fc_round_up(outs, kernels->lanes);
+    const double vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, outs);
+    const double strided = pass == FC_INPUT_GRADIENT ? (double)fc_volume(problem->stride) : 1;
+    const fc_strands strands = fc_strands_make(problem, pass, 1);
+    const double share = strands.share, depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
+    /* of a block: rows, and the pieces that they are of */
+    const int64_t rows = fc_smaller(to[0] * to[1], fc_larger(1, FC_BLOCK_PIXELS / to[2])), planes = fc_divide_up(rows, to[1]);
+    const int64_t columns = strands.count[2] * fc_divide_up(to[2], FC_BLOCK_PIXELS);
+    const int64_t pieces = columns * fc_smaller(rows, strands.count[1] * fc_smaller(planes, strands.count[0]));
+    const int64_t blocks = fc_divide_up(to[0] * to[1], rows);
+    const double products_begun = images * (double)(blocks * pieces), tile = (double)(rows * to[2]) / (double)pieces;
+    const sight sight = sight_of(&strands, from, to, rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
+    const int at_once = copies_images(problem, &sight, ins * problem->groups, blocks);
+    const double copied = sight.within ? 0 : at_once ? (double)fc_volume(sight.all) : (double)(blocks * fc_volume(sight.most));
+    const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
+    const double tables = strands.whole ? 0.2 : 0.5;       /* what tells where each row lies */
+    const double loss = 0.95 + tables / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
+    const double short_tiles = strands.whole ? 1 : (tile + 3) / (tile + 3.0 * (double)pieces / FC_BLOCK_PIXELS);
+    const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * share;
+    return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss * short_tiles +
+           pixels * panels * chunks * 4 + products_begun * panels * chunks * 200 + images * (double)ins * copied * (at_once ? 0.4 : 0.3) +
+           (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
+           (double)fc_volume(strands.count) * 4 * (double)fc_smaller(ins * fc_taps(problem), DEPTH) +
+           (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
+}
+
+/* ---- the weight ---- */
+
+static size_t packed(const fc_plan *plan)
+{
+    return HEAD_BYTES + (size_t)(plan->problem.groups * fc_panels_elements(plan, fc_taps(&plan->problem))) *
+                            fc_element_bytes(plan->problem.dtype);
+}
+
+static void pack(const fc_plan *plan, const void *weight, void *packed, int threads)
+{
+    const fc_conv *p = &plan->problem;
+    *(int *)packed = fc_all_finite(plan, weight, p->out_channels * (p->in_channels / p->groups) * fc_taps(p), threads);
+    fc_pack_panels(plan, weight, NULL, fc_taps(p), (char *)packed + HEAD_BYTES, threads);
+}
+
+/* A weight that is not finite shows where it meets padding. */
+static int may_cut(const fc_plan *plan, const fc_operands *operands)
+{
+    return plan->pass == FC_INPUT_GRADIENT || *(const int *)operands->packed;
+}
+
+/* ---- blocks ---- */
+
+/* The box of the target around a block's pixels: rows, of one plane or of all, and a range of columns. */
+typedef struct {
+    int64_t first[3], last[3];
+    int64_t row, rows; /* of the target, flat */
+} box;
+
+static box block_box(const job *j, int64_t row_block, int64_t column_block)
+{
+    const int64_t *out = j->out, all = out[0] * out[1];
+    const int64_t row = all * row_block / j->row_blocks, end = all * (row_block + 1) / j->row_blocks;
+    const int one_plane = row / out[1] == (end - 1) / out[1];
+    return (box){{row / out[1], one_plane ? row % out[1] : 0, out[2] * column_block / j->column_blocks},
+                 {(end - 1) / out[1] + 1, one_plane ? (end - 1) % out[1] + 1 : out[1],
+                  out[2] * (column_block + 1) / j->column_blocks},
+                 row, end - row};
 }
 
 /* Blocks of about FC_BLOCK_PIXELS pixels, whole rows where they are short, and ranges of panels, so that every thread is busy. */
@@ -256,22 +276,29 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int cuts, 
     j.channels_together = fc_divide_up(j.ins, fc_divide_up(j.ins, j.channels_together));
     j.panels = fc_panel_count(j.kernels, j.outs);
     cut(&j, threads);
-    j.in_place = within_source(&j);
+    const sight sight = sight_of(&j.strands, j.in, j.out, j.rows, j.columns);
+    const int64_t channels = j.ins * p->groups;
+    j.in_place = sight.within;
+    j.at_once = !j.in_place && copies_images(p, &sight, channels, j.row_blocks * j.column_blocks);
+    j.images = p->batch;
     j.room_channel = j.source[1];
     for (int d = 0; d < 3; d++)
         j.room_stride[d] = j.source[2 + d];
     if (!j.in_place) {
-        /* the largest box: of several planes a block may see the end of one and the beginning of the next */
-        const int64_t *out = j.out, planes = fc_smaller(out[0], fc_divide_up(j.rows - 1, out[1]) + 1);
-        const int64_t box_size[3] = {planes, planes > 1 ? out[1] : j.rows, j.columns};
-        int64_t most[3];
-        for (int d = 0; d < 3; d++)
-            most[d] = most_seen(&j.strands, d, box_size[d]);
-        j.room_channel = channels_last ? 1 : fc_volume(most);
+        const int64_t *size = j.at_once ? sight.all : sight.most;
+        j.room_channel = channels_last ? 1 : j.at_once ? fc_round_up(fc_volume(size) + lanes, lanes) : fc_volume(size);
         j.room_stride[2] = channels_last ? j.channels_together : 1;
-        j.room_stride[1] = most[2] * j.room_stride[2];
-        j.room_stride[0] = most[1] * j.room_stride[1];
-        j.room_bytes = fc_whole_lines((fc_volume(most) * j.channels_together + lanes) * element);
+        j.room_stride[1] = size[2] * j.room_stride[2];
+        j.room_stride[0] = size[1] * j.room_stride[1];
+        if (j.at_once) {
+            const int64_t image = channels * j.room_channel * element;
+            memcpy(j.begin, sight.begin, sizeof j.begin);
+            memcpy(j.length, sight.all, sizeof j.length);
+            j.images = fc_smaller(p->batch, fc_larger(1, FC_COPY_BYTES / image));
+            j.copy_bytes = fc_whole_lines(j.images * image);
+        } else {
+            j.room_bytes = fc_whole_lines((fc_volume(size) * j.channels_together + lanes) * element);
+        }
     }
     if (!channels_last)
         j.c_bytes = fc_whole_lines(j.rows * j.columns * j.c_pitch * element);
@@ -332,6 +359,18 @@ static void copy_source(const job *j, const int64_t begin[3], const int64_t leng
                                room + (c - first) * j->room_channel * element);
 }
 
+/* A channel of an image, where images are copied as a whole. */
+static void copy_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    const fc_conv *p = &j->plan->problem;
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype), channels = j->ins * p->groups, channel = task % channels;
+    const char *source = j->plan->pass == FC_FORWARD ? j->operands->input : j->operands->output;
+    copy_source(j, j->begin, j->length, source + (j->first_image + task / channels) * j->source[0] * element, channel, channel + 1,
+                j->copy + task * j->room_channel * element);
+}
+
 /* What to bring into the cache: rows and columns [from, to) of channels [first, last). */
 typedef struct {
     const char *source;
@@ -380,25 +419,29 @@ static int64_t run_of(const job *j, int64_t columns)
     return one_run ? j->rows * columns : columns < LEAST_RUN ? 0 : columns;
 }
 
-/* A piece's pixels within the box: where they lie in the source, seen from `begin`, and in C, whose rows are c_row apart. */
-static int64_t list_pixels(const job *j, const piece *piece, const box *b, const int64_t begin[3], int64_t c_row, int64_t *places,
-                           int64_t *c_places)
+/* The outputs of a strand within a box, [first, last) of it. */
+typedef struct {
+    int64_t first, last;
+} stretch;
+
+/* A piece's pixels within the box, which holds these of its strands: where they lie in the source, seen from `begin`, and in C, whose
+ * rows are c_row apart. */
+static int64_t list_pixels(const job *j, const piece *piece, const box *b, const stretch within[3], const int64_t begin[3],
+                           int64_t c_row, int64_t *places, int64_t *c_places)
 {
     const int64_t height = j->out[1], row_pixels = j->plan->problem.layout == FC_CHANNELS_LAST ? j->out[2] : b->last[2] - b->first[2];
-    int64_t first[3], last[3], count = 0;
-    for (int d = 0; d < 3; d++)
-        outputs_within(piece->along[d], b->first[d], b->last[d], &first[d], &last[d]);
-    for (int64_t z = first[0]; z < last[0]; z++)
-        for (int64_t y = first[1]; y < last[1]; y++) {
-            const fc_strand *const *along = piece->along;
+    const fc_strand *const *along = piece->along;
+    int64_t count = 0;
+    for (int64_t z = within[0].first; z < within[0].last; z++)
+        for (int64_t y = within[1].first; y < within[1].last; y++) {
             const int64_t row = (along[0]->first + z * along[0]->step) * height + along[1]->first + y * along[1]->step - b->row;
             int64_t place = (along[0]->source + z * along[0]->source_step - begin[0]) * j->room_stride[0] +
                             (along[1]->source + y * along[1]->source_step - begin[1]) * j->room_stride[1] +
-                            (along[2]->source + first[2] * along[2]->source_step - begin[2]) * j->room_stride[2];
-            int64_t c_place = (row * row_pixels + along[2]->first + first[2] * along[2]->step - b->first[2]) * c_row;
+                            (along[2]->source + within[2].first * along[2]->source_step - begin[2]) * j->room_stride[2];
+            int64_t c_place = (row * row_pixels + along[2]->first + within[2].first * along[2]->step - b->first[2]) * c_row;
             if (row < 0 || row >= b->rows)
                 continue;
-            for (int64_t x = first[2]; x < last[2]; x++) {
+            for (int64_t x = within[2].first; x < within[2].last; x++) {
                 places[count] = place;
                 c_places[count++] = c_place;
                 place += along[2]->source_step * j->room_stride[2];
@@ -406,6 +449,25 @@ static int64_t list_pixels(const job *j, const piece *piece, const box *b, const
             }
         }
     return count;
+}
+
+/* The pixels of all pieces, one behind the other; how many each has. */
+static void list_all_pixels(const job *j, const box *b, const int64_t begin[3], int64_t c_row, int64_t *places, int64_t *c_places,
+                            int64_t *counts)
+{
+    stretch within[3][FC_MOST_STRANDS];
+    for (int d = 0; d < 3; d++)
+        for (int64_t s = 0; s < j->strands.count[d]; s++)
+            outputs_within(&j->strands.of[d][s], b->first[d], b->last[d], &within[d][s].first, &within[d][s].last);
+    int64_t before = 0;
+    for (int64_t z = 0, i = 0; z < j->strands.count[0]; z++)
+        for (int64_t y = 0; y < j->strands.count[1]; y++)
+            for (int64_t x = 0; x < j->strands.count[2]; x++, i++) {
+                const stretch of[3] = {within[0][z], within[1][y], within[2][x]};
+                const int some = of[0].first < of[0].last && of[1].first < of[1].last && of[2].first < of[2].last;
+                counts[i] = some ? list_pixels(j, &j->piece[i], b, of, begin, c_row, places + before, c_places + before) : 0;
+                before += counts[i];
+            }
 }
 
 /* Multiplies a piece's pixels with some panels, channels [channel, last) of the depth; a part of what to fetch with each. */
@@ -468,7 +530,7 @@ static void task(void *context, int64_t task, int thread)
     const int64_t part = task % j->panel_blocks, column_block = task / j->panel_blocks % j->column_blocks;
     const int64_t row_block = task / (j->panel_blocks * j->column_blocks) % j->row_blocks;
     const int64_t product = task / (j->panel_blocks * j->column_blocks * j->row_blocks);
-    const int64_t group = product % p->groups, image = product / p->groups;
+    const int64_t group = product % p->groups, image = j->first_image + product / p->groups;
     const int64_t p0 = j->panels * part / j->panel_blocks, p1 = j->panels * (part + 1) / j->panel_blocks;
     const int64_t out0 = fc_panel_first(j->kernels, j->outs, p0), out1 = fc_panel_first(j->kernels, j->outs, p1);
     const box b = block_box(j, row_block, column_block);
@@ -477,8 +539,9 @@ static void task(void *context, int64_t task, int thread)
     char *room = j->workspace + (size_t)thread * j->thread_bytes, *room_c = room + j->room_bytes;
     int64_t *places = (int64_t *)(room_c + j->c_bytes), *c_places = places + j->rows * j->columns;
     int64_t *counts = c_places + j->rows * j->columns; /* pixels of each piece */
-    int64_t begin[3] = {0, 0, 0}, length[3] = {1, 1, 1};
-    if (!j->in_place) {
+    int64_t begin[3] = {j->begin[0], j->begin[1], j->begin[2]}, length[3] = {1, 1, 1};
+    const int copies = !j->in_place && !j->at_once;
+    if (copies) {
         for (int d = 0; d < 3; d++)
             length[d] = seen(&j->strands, d, b.first[d], b.last[d], &begin[d]);
         length[1] = j->room_stride[0] / j->room_stride[1]; /* rows and planes as far apart as in the largest block */
@@ -486,24 +549,25 @@ static void task(void *context, int64_t task, int thread)
     }
     const char *source = (const char *)(forward ? j->operands->input : j->operands->output) +
                          (image * j->source[0] + group * j->ins * j->source[1]) * element;
+    if (j->at_once)
+        source = j->copy + product * j->ins * j->room_channel * element;
     char *target = (char *)(forward ? j->operands->output : j->operands->input) +
                    (image * j->target[0] + (group * j->outs + out0) * j->target[1] +
                     (b.row * j->out[2] + b.first[2]) * j->target[4]) * element;
     char *c = channels_first ? room_c : target;
     const int64_t c_row = channels_first ? j->c_pitch : j->target[4], run = run_of(j, columns);
 
-    for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
-        counts[i] = list_pixels(j, &j->piece[i], &b, begin, c_row, places + before, c_places + before);
+    list_all_pixels(j, &b, begin, c_row, places, c_places, counts);
     for (int64_t channel = 0; channel < j->ins; channel += j->channels_together) {
         const int64_t last = fc_smaller(j->ins, channel + j->channels_together);
-        const char *from = j->in_place ? source + channel * j->source[1] * element : room;
-        if (!j->in_place)
+        const char *from = copies ? room : source + channel * j->room_channel * element;
+        if (copies)
             copy_source(j, begin, length, source, channel, last, room);
         const int ends = last == j->ins;
         const box after = ends && row_block + 1 < j->row_blocks ? block_box(j, row_block + 1, column_block) : b;
         const int64_t next_channel = ends ? 0 : last;
         fetch next = fetch_of(j, &after, source, next_channel, fc_smaller(j->ins, next_channel + j->channels_together));
-        if (!channels_first || (ends && row_block + 1 == j->row_blocks))
+        if (!channels_first || j->at_once || (ends && row_block + 1 == j->row_blocks))
             next.last = next.first; /* nothing */
         for (int64_t i = 0, before = 0; i < j->pieces; before += counts[i++])
             if (counts[i]) {
@@ -523,7 +587,7 @@ static size_t workspace(const fc_plan *plan, int threads)
     size_t bytes[2];
     for (int cuts = 0; cuts < 2; cuts++) {
         const job j = make_job(plan, NULL, cuts, threads);
-        bytes[cuts] = j.pieces_bytes + j.tables_bytes + j.thread_bytes * (size_t)threads;
+        bytes[cuts] = j.pieces_bytes + j.tables_bytes + j.copy_bytes + j.thread_bytes * (size_t)threads;
         if (j.strands.whole && cuts == 0 && fc_strands_share(&plan->problem, plan->pass) == 1)
             return bytes[0];
     }
@@ -535,10 +599,15 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     job j = make_job(plan, operands, may_cut(plan, operands), threads);
     char *tables = (char *)workspace + j.pieces_bytes;
     j.piece = workspace;
-    j.workspace = tables + j.tables_bytes;
+    j.copy = tables + j.tables_bytes;
+    j.workspace = j.copy + j.copy_bytes;
     list_pieces(&j, workspace, (int64_t *)tables);
-    fc_parallel_for(plan->problem.batch * plan->problem.groups * j.row_blocks * j.column_blocks * j.panel_blocks, threads, task,
-                    &j);
+    for (; j.first_image < plan->problem.batch; j.first_image += j.images) {
+        const int64_t products = fc_smaller(j.images, plan->problem.batch - j.first_image) * plan->problem.groups;
+        if (j.at_once)
+            fc_parallel_for(products * j.ins, threads, copy_task, &j);
+        fc_parallel_for(products * j.row_blocks * j.column_blocks * j.panel_blocks, threads, task, &j);
+    }
 }
 
 const fc_algo fc_algo_indirect = {.name = "indirect", .supports = supports, .cost = cost, .packed = packed, .pack = pack,

@@ -46,13 +46,40 @@ static fc_window gradient_window(const fc_conv *problem)
     return all;
 }
 
-double fc_plane_packing(const fc_conv *problem, fc_pass pass)
+static fc_window window_of(const fc_conv *problem, fc_pass pass)
 {
-    const fc_window window = pass == FC_INPUT_GRADIENT ? gradient_window(problem) : fc_forward_window(problem);
-    double rows = (double)window.out[0], width = 0;
+    return pass == FC_INPUT_GRADIENT ? gradient_window(problem) : fc_forward_window(problem);
+}
+
+int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
+{
+    const fc_window window = window_of(problem, pass);
+    int64_t phases = 1, cells = 1;
+    for (int d = 0; d < 3; d++) {
+        phases *= fc_window_phases(&window, d);
+        cells *= window.out[d] + fc_window_reach(&window, d) / window.step[d];
+    }
+    const int64_t lanes = isa->kernels[problem->dtype]->lanes;
+    return (pass == FC_INPUT_GRADIENT ? problem->out_channels : problem->in_channels) *
+           fc_round_up(phases * (cells + lanes) + lanes, lanes) * (int64_t)fc_element_bytes(problem->dtype);
+}
+
+int fc_plane_at_once(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
+{
+    const fc_window window = window_of(problem, pass);
+    const int64_t beyond = fc_window_reach(&window, 0) / window.step[0];
+    return window.out[0] * (1 + beyond) > 2 * (window.out[0] + beyond) &&
+           fc_plane_image_bytes(problem, pass, isa) <= FC_COPY_BYTES;
+}
+
+double fc_plane_packing(const fc_conv *problem, fc_pass pass, int at_once)
+{
+    const fc_window window = window_of(problem, pass);
+    double rows = at_once ? 1 : (double)window.out[0], width = 0;
     for (int d = 0; d < 3; d++) {
         const int64_t beyond = fc_window_reach(&window, d) / window.step[d];
-        rows *= (double)fc_window_phases(&window, d) * (d < 2 ? (double)((d == 0 ? 1 : window.out[d]) + beyond) : 1);
+        rows *= (double)fc_window_phases(&window, d) *
+                (d < 2 ? (double)((d == 0 && !at_once ? 1 : window.out[d]) + beyond) : 1);
         width = (double)(window.out[d] + beyond);
     }
     enum { TEETH = 16 }; /* of a larger stride, picked at once from as many vectors as it has steps */
@@ -63,7 +90,7 @@ fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes)
 {
     const fc_conv *p = &plan->problem;
     const int64_t element = (int64_t)fc_element_bytes(p->dtype), lanes = plan->isa->kernels[p->dtype]->lanes;
-    fc_plane plane = {.window = plan->pass == FC_INPUT_GRADIENT ? gradient_window(p) : fc_forward_window(p), .cell = cell};
+    fc_plane plane = {.window = window_of(p, plan->pass), .cell = cell};
     const fc_window *window = &plane.window;
     int64_t beyond[3], phases = 1;
     for (int d = 0; d < 3; d++) {
@@ -91,6 +118,21 @@ void fc_plane_cut(fc_plane *plane, int64_t down)
     plane->length[1] = plane->rows + fc_window_reach(window, 1) / window->step[1];
     plane->phase_cells = fc_volume(plane->length) + (plane->cell == 1 ? plane->margin : 0); /* whole vectors are written */
     plane->elements = fc_round_up(phases * plane->phase_cells * plane->cell + plane->margin, plane->margin);
+}
+
+fc_plane fc_plane_whole(const fc_plane *plane)
+{
+    fc_plane whole = *plane;
+    whole.length[0] += plane->window.out[0] - 1;
+    whole.length[2] += plane->window.out[2] - plane->columns;
+    whole.columns = plane->window.out[2];
+    fc_plane_cut(&whole, 1);
+    return whole;
+}
+
+int64_t fc_plane_place(const fc_plane *whole, const fc_plane_block *block)
+{
+    return (block->z * whole->length[1] + block->y0) * whole->length[2] + block->x0;
 }
 
 int64_t fc_plane_blocks(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }

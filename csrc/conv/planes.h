@@ -36,12 +36,19 @@ typedef struct {
 /* NULL, or why a block cannot hold all that the kernel reaches from one output, or an input gradient's every phase. */
 const char *fc_planes_refuse(const fc_conv *problem, fc_pass pass);
 /* Nanoseconds that it takes to pack a channel's plane, of one element a cell: what its rows begin with counts where they are short. */
-double fc_plane_packing(const fc_conv *problem, fc_pass pass);
+double fc_plane_packing(const fc_conv *problem, fc_pass pass, int at_once);
 /* Blocks of about so many bytes, of the tensor that the pass reads; those of the kernel's reach at least. */
 fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes);
 /* The same in so many blocks along the height. */
 void fc_plane_cut(fc_plane *plane, int64_t down);
 int64_t fc_plane_blocks(const fc_plane *plane);
+/* Whether to pack whole images, all channels, before the blocks are worked on: each layer of a deep kernel's outputs sees most of what
+ * its neighbours see.  They take so many bytes. */
+int fc_plane_at_once(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
+int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
+/* The plane of a whole image, whose blocks are those of `plane`, and where in it such a block begins, in cells. */
+fc_plane fc_plane_whole(const fc_plane *plane);
+int64_t fc_plane_place(const fc_plane *whole, const fc_plane_block *block);
 fc_plane_block fc_plane_block_at(const fc_plane *plane, int64_t block);
 
 int64_t fc_plane_sums(const fc_plan *plan);

@@ -35,7 +35,9 @@ typedef struct {
     const fc_plan *plan;
     const fc_operands *operands;
     const fc_kernels *kernels;
-    fc_plane plane;
+    fc_plane plane, packed;         /* a block's, and as it is packed: by itself, or with all of its image */
+    int at_once;
+    int64_t images, first_image;    /* of which planes are packed at once */
     int64_t ins, outs;              /* channels read and written, of a group */
     int64_t sums, taps;             /* taps: of all sums */
     int64_t together;               /* channels of a chunk */
@@ -43,10 +45,10 @@ typedef struct {
     int64_t source[5], target[5];   /* strides of the tensors */
     int in_place;                   /* C is the output, row by row */
     int64_t c_row, c_sum;           /* elements of C from a channel to the next, and from a phase */
-    size_t sums_bytes, places_bytes, planes_bytes, thread_bytes;
+    size_t sums_bytes, places_bytes, images_bytes, planes_bytes, thread_bytes;
     const fc_plane_sum *taps_of;    /* [sums] */
     const int64_t *depths;          /* [sums][together * taps of the sum] */
-    char *workspace;                /* of the threads */
+    char *image_planes, *workspace; /* workspace: of the threads */
 } job;
 
 static const double MOST_WASTE = 1.08; /* of lanes at the ends of rows, against a copy of C */
@@ -81,11 +83,12 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double wide = (double)fc_round_up((int64_t)(rows * row * flat), kernels->lanes) / (rows * row);
     const double waste = (forward && in_place < MOST_WASTE * flat ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
-    const double packings = chunks > 1 ? (double)fc_divide_up(outs, outs_tiles(phases, 2) * kernels->tile_rows) : 1;
+    const int at_once = fc_plane_at_once(problem, pass, isa);
+    const double packings = chunks > 1 && !at_once ? (double)fc_divide_up(outs, outs_tiles(phases, 2) * kernels->tile_rows) : 1;
     const double gather = problem->stride[2] > 2 ? 1.0 : 0.3 * vectors;
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_dense_multiply_adds(problem, pass) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
-           images * (double)ins * fc_plane_packing(problem, pass) * packings * 1.5 * vectors +
+           images * (double)ins * fc_plane_packing(problem, pass, at_once) * packings * 1.5 * vectors +
            images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
 }
 
@@ -120,13 +123,22 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int thread
     if (tasks >= threads * 2)
         j.out_blocks = 1;
     j.outs_together = fc_smaller(j.outs_together, fc_divide_up(j.outs, j.out_blocks));
-    const int64_t lanes = j.kernels->lanes, columns = j.plane.columns;
-    j.in_place = forward && (double)fc_round_up(columns, lanes) < MOST_WASTE * (double)j.plane.length[2];
-    j.c_row = j.in_place ? j.target[1] : fc_round_up(j.plane.rows * j.plane.length[2], lanes);
+    j.at_once = j.plane.across == 1 && fc_plane_at_once(p, plan->pass, plan->isa);
+    j.packed = j.at_once ? fc_plane_whole(&j.plane) : j.plane;
+    const int64_t lanes = j.kernels->lanes, columns = j.plane.columns, pitch = j.packed.length[2];
+    j.in_place = forward && (double)fc_round_up(columns, lanes) < MOST_WASTE * (double)pitch;
+    j.c_row = j.in_place ? j.target[1] : fc_round_up(j.plane.rows * pitch, lanes);
     j.c_sum = j.in_place ? 0 : j.outs_together * j.c_row;
     j.sums_bytes = fc_whole_lines(j.sums * (int64_t)sizeof(fc_plane_sum));
     j.places_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t));
-    j.planes_bytes = fc_whole_lines(j.together * j.plane.elements * element);
+    j.images = p->batch;
+    if (j.at_once) {
+        const int64_t image = j.ins * p->groups * j.packed.elements * element;
+        j.images = fc_smaller(p->batch, fc_larger(1, FC_COPY_BYTES / image));
+        j.images_bytes = fc_whole_lines(j.images * image);
+    } else {
+        j.planes_bytes = fc_whole_lines(j.together * j.plane.elements * element);
+    }
     j.thread_bytes = j.planes_bytes + fc_whole_lines((j.sums * j.c_sum + lanes) * element); /* whole vectors are read */
     return j;
 }
@@ -157,7 +169,7 @@ static void multiply(const job *j, int64_t group, const fc_plane_block *block, i
         panel.low = 0;
         panel.high = operands->activation == FC_RELU6 ? 6 : INFINITY;
     }
-    const int64_t width = block->x1 - block->x0, pitch = j->plane.length[2];
+    const int64_t width = block->x1 - block->x0, pitch = j->packed.length[2];
     const int64_t lines = j->in_place ? block->y1 - block->y0 : 1;
     const int64_t count = j->in_place ? width : fc_round_up((block->y1 - block->y0 - 1) * pitch + width, lanes);
     const int64_t panels = fc_panel_count(j->kernels, count);
@@ -174,7 +186,7 @@ static void multiply(const job *j, int64_t group, const fc_plane_block *block, i
 static void finish(const job *j, const fc_plane_block *block, char *c, char *target)
 {
     const fc_conv *p = &j->plan->problem;
-    const int64_t element = element_of(j->plan), *to = j->target, pitch = j->plane.length[2];
+    const int64_t element = element_of(j->plan), *to = j->target, pitch = j->packed.length[2];
     const int64_t rows = block->y1 - block->y0, width = block->x1 - block->x0;
     if (j->operands->activation == FC_SILU && j->in_place)
         for (int64_t y = 0; y < rows; y++)
@@ -201,6 +213,18 @@ static void finish(const job *j, const fc_plane_block *block, char *c, char *tar
     }
 }
 
+/* A channel of an image. */
+static void pack_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    const int64_t element = element_of(j->plan), channels = j->ins * j->plan->problem.groups, first[3] = {0, 0, 0};
+    const char *source = j->plan->pass == FC_FORWARD ? j->operands->input : j->operands->output;
+    source += ((j->first_image + task / channels) * j->source[0] + task % channels * j->source[1]) * element;
+    j->kernels->pack_plane(&j->packed.window, first, j->packed.length, j->packed.phase_cells, source,
+                           j->image_planes + task * j->packed.elements * element);
+}
+
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
@@ -208,7 +232,8 @@ static void task(void *context, int64_t task, int thread)
     const int forward = j->plan->pass == FC_FORWARD;
     const int64_t element = element_of(j->plan), blocks = fc_plane_blocks(&j->plane), part = task % j->out_blocks;
     const fc_plane_block block = fc_plane_block_at(&j->plane, task / j->out_blocks % blocks);
-    const int64_t product = task / (j->out_blocks * blocks), group = product % p->groups, image = product / p->groups;
+    const int64_t product = task / (j->out_blocks * blocks), group = product % p->groups;
+    const int64_t image = j->first_image + product / p->groups;
     const int64_t end = j->outs * (part + 1) / j->out_blocks;
     char *planes = j->workspace + (size_t)thread * j->thread_bytes, *c = planes + j->planes_bytes;
     const char *source = (const char *)(forward ? j->operands->input : j->operands->output) +
@@ -223,7 +248,10 @@ static void task(void *context, int64_t task, int thread)
         char *to = j->in_place ? results + (block.z * j->target[2] + block.y0 * j->target[3] + block.x0) * element : c;
         for (int64_t channel = 0; channel < j->ins; channel += j->together) {
             const int64_t last = fc_smaller(j->ins, channel + j->together), *depths = j->depths;
-            for (int64_t i = channel; i < last && packed_channel != channel; i++)
+            if (j->at_once)
+                planes = j->image_planes +
+                         ((product * j->ins + channel) * j->packed.elements + fc_plane_place(&j->packed, &block)) * element;
+            for (int64_t i = channel; i < last && packed_channel != channel && !j->at_once; i++)
                 j->kernels->pack_plane(&j->plane.window, first, j->plane.length, j->plane.phase_cells,
                                        source + i * j->source[1] * element, planes + (i - channel) * j->plane.elements * element);
             packed_channel = channel;
@@ -240,7 +268,7 @@ static size_t workspace(const fc_plan *plan, int threads)
     if (plan->pass == FC_WEIGHT_GRADIENT)
         return fc_shifted_weight_workspace(plan, threads);
     const job j = make_job(plan, NULL, threads);
-    return j.sums_bytes + j.places_bytes + j.thread_bytes * (size_t)threads;
+    return j.sums_bytes + j.places_bytes + j.images_bytes + j.thread_bytes * (size_t)threads;
 }
 
 static void run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
@@ -253,16 +281,21 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     job j = make_job(plan, operands, threads);
     fc_plane_sum *sums = workspace;
     int64_t *places = (int64_t *)((char *)workspace + j.sums_bytes), *depths = places + 2 * j.taps;
-    fc_plane_list(plan, &j.plane, sums, places);
+    fc_plane_list(plan, &j.packed, sums, places);
     j.taps_of = sums;
     j.depths = depths;
     for (int64_t sum = 0; sum < j.sums; sum++)
         for (int64_t c = 0; c < j.together; c++)
             for (int64_t tap = 0; tap < sums[sum].taps; tap++)
-                *depths++ = c * j.plane.elements + sums[sum].offsets[tap];
-    j.workspace = (char *)workspace + j.sums_bytes + j.places_bytes;
-    const int64_t tasks = p->batch * p->groups * fc_plane_blocks(&j.plane) * j.out_blocks;
-    fc_parallel_for(tasks, threads, task, &j);
+                *depths++ = c * j.packed.elements + sums[sum].offsets[tap];
+    j.image_planes = (char *)workspace + j.sums_bytes + j.places_bytes;
+    j.workspace = j.image_planes + j.images_bytes;
+    for (; j.first_image < p->batch; j.first_image += j.images) {
+        const int64_t products = fc_smaller(j.images, p->batch - j.first_image) * p->groups;
+        if (j.at_once)
+            fc_parallel_for(products * j.ins, threads, pack_task, &j);
+        fc_parallel_for(products * fc_plane_blocks(&j.plane) * j.out_blocks, threads, task, &j);
+    }
 }
 
 const fc_algo fc_algo_shifted = {.name = "shifted", .supports = supports, .cost = cost, .packed = packed, .pack = fc_classes_pack,

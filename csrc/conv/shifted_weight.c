@@ -26,16 +26,16 @@ typedef struct {
     fc_plan plan; /* of the problem, flattened where it can be */
     const fc_operands *operands;
     const fc_kernels *kernels;
-    fc_plane plane;
-    int in_place;
+    fc_plane plane, packed; /* a block's, and as it is packed: by itself, or with all of its image */
+    int in_place, at_once;
     int64_t ins, outs, taps;        /* of a group */
     int64_t together, channel_blocks;
     int64_t units, slices;          /* units: blocks of planes of all images */
     int64_t in[5], out[5];          /* strides of the tensors */
     int transposes;
-    size_t part, offsets_bytes, planes_bytes, thread_bytes;
+    size_t part, offsets_bytes, images_bytes, planes_bytes, thread_bytes;
     const int64_t *offsets;         /* [together * taps]: where a channel and tap begin */
-    char *parts, *workspace;
+    char *parts, *image_planes, *workspace;
 } job;
 
 /* A kernel of one element that sees each pixel once sees all of them as one row. */
@@ -91,6 +91,13 @@ static double transposed_cost(const fc_conv *p, const fc_kernels *kernels, doubl
            (moved * (fc_taps(p) == 1 ? 0.3 : 0.5) + chunks * (double)columns * outs * 0.25 + 300) * vectors;
 }
 
+/* Whether the planes of all images are packed before. */
+static int at_once_of(const fc_conv *p, const fc_isa *isa)
+{
+    return !is_unpadded(p) && fc_plane_at_once(p, FC_WEIGHT_GRADIENT, isa) &&
+           p->batch * fc_plane_image_bytes(p, FC_WEIGHT_GRADIENT, isa) <= FC_COPY_BYTES;
+}
+
 static job make_job(const fc_plan *plan, const fc_operands *operands)
 {
     job j = {.plan = *plan, .operands = operands, .kernels = plan->isa->kernels[plan->problem.dtype]};
@@ -111,7 +118,10 @@ static job make_job(const fc_plan *plan, const fc_operands *operands)
     j.part = (size_t)(p->out_channels * j.ins * j.taps * element);
     j.offsets_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t)) +
                       fc_whole_lines((int64_t)sizeof(fc_plane_sum));
-    j.planes_bytes = j.in_place ? 0 : fc_whole_lines(j.together * j.plane.elements * element);
+    j.at_once = j.plane.across == 1 && at_once_of(p, plan->isa);
+    j.packed = j.at_once ? fc_plane_whole(&j.plane) : j.plane;
+    j.images_bytes = j.at_once ? fc_whole_lines(p->batch * p->in_channels * j.packed.elements * element) : 0;
+    j.planes_bytes = j.in_place || j.at_once ? 0 : fc_whole_lines(j.together * j.plane.elements * element);
     const double rate = fc_multiply_adds_per_ns(plan->isa, p->dtype);
     j.transposes = transposed_cost(p, j.kernels, rate) < dots_cost(p, j.kernels, rate);
     j.thread_bytes = j.planes_bytes;
@@ -149,6 +159,17 @@ static void multiply_transposed(const job *j, const fc_dots *dots, char *room)
         }
 }
 
+/* A channel of an image. */
+static void pack_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    const int64_t element = (int64_t)fc_element_bytes(j->plan.problem.dtype), first[3] = {0, 0, 0};
+    j->kernels->pack_plane(&j->packed.window, first, j->packed.length, j->packed.phase_cells,
+                           (const char *)j->operands->input + task * j->in[1] * element,
+                           j->image_planes + task * j->packed.elements * element);
+}
+
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
@@ -160,7 +181,7 @@ static void task(void *context, int64_t task, int thread)
     const int64_t first_unit = j->units * slice / j->slices, last_unit = j->units * (slice + 1) / j->slices;
     char *planes = j->workspace + (size_t)thread * j->thread_bytes;
     fc_dots dots = {.rows = j->outs, .columns = channels * j->taps, .a_row = j->out[1], .a_line = j->out[3], .b = planes,
-                    .b_line = j->in_place ? j->in[3] : j->plane.length[2], .b_rows = j->offsets, .c_row = j->ins * j->taps,
+                    .b_line = j->in_place ? j->in[3] : j->packed.length[2], .b_rows = j->offsets, .c_row = j->ins * j->taps,
                     .c_column = 1};
     dots.c = j->parts + slice * (int64_t)j->part + (group * j->outs * j->ins + channel) * j->taps * element;
     for (int64_t unit = first_unit; unit < last_unit; unit++) {
@@ -169,11 +190,14 @@ static void task(void *context, int64_t task, int thread)
         const int64_t first[3] = {block.z, block.y0, block.x0};
         const char *source = (const char *)j->operands->input +
                              (image * j->in[0] + (group * j->ins + channel) * j->in[1]) * element;
-        for (int64_t c = 0; c < channels && !j->in_place; c++)
+        for (int64_t c = 0; c < channels && !j->in_place && !j->at_once; c++)
             j->kernels->pack_plane(&j->plane.window, first, j->plane.length, j->plane.phase_cells, source + c * j->in[1] * element,
                                    planes + c * j->plane.elements * element);
         if (j->in_place)
             dots.b = source + (block.z * j->in[2] + block.y0 * j->in[3] + block.x0) * element;
+        if (j->at_once)
+            dots.b = j->image_planes + ((image * p->in_channels + group * j->ins + channel) * j->packed.elements +
+                                        fc_plane_place(&j->packed, &block)) * element;
         dots.a = (const char *)j->operands->output + (image * j->out[0] + group * j->outs * j->out[1] + block.z * j->out[2] +
                                                       block.y0 * j->out[3] + block.x0) * element;
         dots.lines = block.y1 - block.y0;
@@ -192,7 +216,7 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
     const fc_conv p = flattened(problem);
     const fc_kernels *kernels = isa->kernels[p.dtype];
     const double ins = (double)(p.in_channels / p.groups), images = (double)p.batch * (double)p.groups;
-    const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_packing(&p, FC_WEIGHT_GRADIENT);
+    const double packed = is_unpadded(&p) ? 0 : ins * fc_plane_packing(&p, FC_WEIGHT_GRADIENT, at_once_of(&p, isa));
     const double dots = dots_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const double transposed = transposed_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const int64_t slices = slices_of(&p, p.batch * p.out_size[0]); /* a unit each, at least */
@@ -203,7 +227,7 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
 size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)
 {
     const job j = make_job(plan, NULL);
-    return j.offsets_bytes + parts_bytes(&j) + j.thread_bytes * (size_t)threads;
+    return j.offsets_bytes + parts_bytes(&j) + j.images_bytes + j.thread_bytes * (size_t)threads;
 }
 
 void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, void *workspace, int threads)
@@ -212,17 +236,20 @@ void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, voi
     const fc_conv *p = &j.plan.problem;
     fc_plane_sum *sum = workspace;
     int64_t *room = (int64_t *)((char *)workspace + fc_whole_lines((int64_t)sizeof *sum)), *offsets = room + 2 * j.taps;
-    fc_plane_list(&j.plan, &j.plane, sum, room);
+    fc_plane_list(&j.plan, &j.packed, sum, room);
     j.offsets = offsets;
     for (int64_t c = 0; c < j.together; c++)
         for (int64_t t = 0; t < j.taps; t++) {
             const int64_t z = t / (p->kernel[1] * p->kernel[2]), y = t / p->kernel[2] % p->kernel[1], x = t % p->kernel[2];
             *offsets++ = j.in_place ? c * j.in[1] + z * p->dilation[0] * j.in[2] + y * p->dilation[1] * j.in[3] + x * p->dilation[2]
-                                    : c * j.plane.elements + sum->offsets[t];
+                                    : c * j.packed.elements + sum->offsets[t];
         }
     char *parts = (char *)workspace + j.offsets_bytes;
     j.parts = j.slices > 1 ? parts : operands->weight;
-    j.workspace = parts + parts_bytes(&j);
+    j.image_planes = parts + parts_bytes(&j);
+    j.workspace = j.image_planes + j.images_bytes;
+    if (j.at_once)
+        fc_parallel_for(p->batch * p->in_channels, threads, pack_task, &j);
     fc_parallel_for(p->groups * j.channel_blocks * j.slices, threads, task, &j);
     const int64_t count = p->out_channels * j.ins * j.taps;
     if (j.slices > 1)

@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-enum { LEAST_PIXELS = 6 };             /* of a tile: fewer make poor ones */
+enum {
+    LEAST_PIXELS = 6,    /* of a tile: fewer make poor ones */
+    PIECE_OUTPUTS = 600, /* of a piece, all channels: listing its taps takes as long as summing a quarter of so many */
+};
 static const double MOST_SHARE = 0.85;     /* of the taps, for strands to be worth more tables and smaller products */
 
 static int64_t strands_along(const fc_conv *problem, fc_pass pass, int d)
@@ -70,12 +73,14 @@ static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *
     const int64_t *size = pass == FC_FORWARD ? problem->in_size : problem->out_size;
     const int64_t width = pass == FC_FORWARD ? problem->out_size[2] : problem->in_size[2];
     const int64_t rows = fc_larger(1, FC_BLOCK_PIXELS / (width * strands->count[1])); /* of a strand in a block */
+    const int64_t outs = (pass == FC_FORWARD ? problem->out_channels : problem->in_channels) / problem->groups;
     int64_t together[3]; /* outputs of a piece along each dimension, about */
     for (int d = 0; d < 3; d++)
         together[d] = fc_larger(1, strands->of[d][0].count);
+    int64_t most_pieces = problem->batch * fc_volume(together) * outs / PIECE_OUTPUTS;
     for (int i = 0; i < 3; i++) {
         const int d = order[i];
-        const int64_t most = FC_MOST_STRANDS / strands->count[d], others = fc_volume(together) / together[d];
+        const int64_t most = fc_larger(1, fc_smaller(FC_MOST_STRANDS / strands->count[d], most_pieces)), others = fc_volume(together) / together[d];
         int64_t least = fc_divide_up(LEAST_PIXELS, d == 2 ? fc_smaller(others, rows) : others), all = 0, remain = 0;
         fc_strand cut[FC_MOST_STRANDS];
         int64_t count = 0;
@@ -90,6 +95,7 @@ static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *
         if ((double)remain < MOST_SHARE * (double)all) {
             strands->share *= (double)remain / (double)all;
             together[d] = fc_larger(1, together[d] * strands->count[d] / count);
+            most_pieces = most_pieces * strands->count[d] / count;
             strands->count[d] = count;
             memcpy(strands->of[d], cut, sizeof cut);
         }
