@@ -118,8 +118,10 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     if (squares)
         return 1000 + planes * (60 + vectors * rows * (5 + taps * 0.45));
     if (pass == FC_WEIGHT_GRADIENT) {
-        const double row = 1.5 + taps * (streams && kernel < 7 ? 0.43 : 0.62);
-        return 1000 + planes * (30 + vectors * rows * row * (strided ? 1.8 : 1));
+        /* taps of a single row go eight at a time */
+        const double summed = kernel == 1 ? (double)fc_round_up(problem->kernel[2], 8) : taps;
+        const double row = 1.5 + summed * (streams && kernel < 7 ? 0.43 : kernel == 1 ? 0.75 : 0.62);
+        return 1000 + planes * (70 + vectors * rows * row * (strided ? 1.8 : 1));
     }
     if (!streams)
         return 1000 + planes * (120 + band_cost(problem, pass, isa));
