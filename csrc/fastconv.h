@@ -234,6 +234,7 @@ double fc_measure_peak(fc_dtype dtype, int threads); /* fused multiply-adds out 
 /* ---- threads: parallel.c ---- */
 
 const char *fc_openmp(void);           /* the runtime; NULL: built without */
+int fc_openmp_processors(void);        /* that it may use: more than this thread may where it bound it to its place */
 void fc_set_threads(int threads);      /* of the process; 0: OpenMP's maximum, up to the limit */
 void fc_set_threads_here(int threads); /* of calls from this thread; 0: those of the process */
 int fc_threads_here(void);

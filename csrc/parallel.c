@@ -14,15 +14,18 @@
 extern int omp_get_thread_num(void);
 extern int omp_get_num_threads(void);
 extern int omp_get_max_threads(void);
+extern int omp_get_num_procs(void);
 #if defined(__clang__)
 const char *fc_openmp(void) { return "libomp"; }
 #else
 const char *fc_openmp(void) { return "libgomp"; }
 #endif
 static int most_threads(void) { return omp_get_max_threads(); }
+int fc_openmp_processors(void) { return omp_get_num_procs(); }
 #else
 const char *fc_openmp(void) { return NULL; }
 static int most_threads(void) { return 1; }
+int fc_openmp_processors(void) { return 1; }
 #endif
 
 static int forked, process_threads, limit = 1 << 20;

@@ -128,6 +128,7 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_isa_use(const char *)
     double fc_measure_peak(fc_dtype, int threads)
     const char *fc_openmp()
+    int fc_openmp_processors()
     void fc_set_threads(int)
     void fc_set_threads_here(int)
     int fc_threads_here()

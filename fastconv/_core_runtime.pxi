@@ -12,6 +12,10 @@ def openmp():
     return None if name == NULL else name.decode()
 
 
+def openmp_processors():
+    return fc_openmp_processors()
+
+
 def algorithms():
     return tuple(fc_algorithm_name(i).decode() for i in range(fc_algorithm_count()))
 

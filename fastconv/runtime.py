@@ -68,7 +68,8 @@ def _cgroup_quota(read: Callable[[str], str] = _read_file) -> float | None:
 def _processors() -> tuple[int, str]:
     """How many processors this process may use, and what limits them."""
     if hasattr(os, "sched_getaffinity"):
-        count, why = len(os.sched_getaffinity(0)), "affinity"
+        # With OMP_PROC_BIND the OpenMP runtime has bound this thread to one place by now.
+        count, why = max(len(os.sched_getaffinity(0)), _core.openmp_processors()), "affinity"
     else:
         count, why = os.cpu_count() or 1, "processors"
     quota = _cgroup_quota()

@@ -98,6 +98,8 @@ CONVOLUTIONS = [
     # Groups.
     Convolution("groups-3", (2, 9, 6, 7), (12, 3, 3, 3), padding=1, groups=3),
     Convolution("groups-pointwise", (2, 12, 6, 7), (8, 3, 1, 1), groups=4),
+    Convolution("many-small-images", (19, 35, 4, 5), (6, 35, 3, 3), padding=1),
+    Convolution("long-rows", (1, 18, 3, 600), (4, 18, 2, 3), stride=(1, 2), padding=(1, 4)),
     Convolution("large-strided", (2, 5, 37, 35), (6, 5, 19, 18), stride=2),
     Convolution("large-padded", (2, 5, 20, 26), (17, 5, 17, 15), padding=(9, 7)),
     Convolution("depthwise", (2, 7, 9, 10), (7, 1, 3, 3), padding=1, groups=7),

@@ -171,13 +171,16 @@ def test_auto_picks_the_obvious(isa, algorithm, input_shape, weight_shape, optio
     assert fc.explain("conv2d", input_shape, weight_shape, gradient, **options).algorithm.rstrip("468") in either
 
 
+DENSE = ("im2col", "col2im", "shifted", "indirect", "tapwise")
+
+
 @pytest.mark.parametrize(
     ("algorithms", "input_shape", "weight_shape", "options"),
     [
         (("pointwise", "shifted"), (1, 64, 56, 56), (64, 64, 1, 1), {}),
         (("depthwise", "stencil"), (1, 96, 56, 56), (96, 1, 3, 3), {"padding": 1, "groups": 96}),
-        (("im2col", "col2im", "shifted", "indirect"), (1, 128, 28, 28), (128, 64, 2, 2), {"stride": 2}),
-        (("im2col", "col2im", "shifted", "indirect"), (1, 256, 8, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1}),
+        (DENSE, (1, 128, 28, 28), (128, 64, 2, 2), {"stride": 2}),
+        (DENSE, (1, 256, 8, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1}),
         (("winograd6", "im2col"), (1, 64, 56, 56), (64, 64, 3, 3), {"padding": 1}),
         (("direct",), (1, 1, 4, 4), (1, 1, 2, 2), {}),
     ],

@@ -125,6 +125,14 @@ print(fc.get_num_threads(), fc.show_config("dicts")["threads why"])
     assert re.fullmatch(wanted, python(script, **variables).stdout.strip())
 
 
+@needs_openmp
+@needs_affinity
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is one processor")
+def test_a_runtime_that_binds_its_threads_leaves_them_all(python):
+    script = "import fastconv as fc; print(fc.get_num_threads())"
+    assert python(script, OMP_PROC_BIND="true").stdout == python(script).stdout
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1025", "two", "1.5", " 2", "2,2", "9" * 5000, "\u0663", "\udcff"])
 def test_wrong_numbers_in_the_environment_are_refused_at_import(python, value):
     error = python("import fastconv", code=1, FASTCONV_NUM_THREADS=value).stderr.splitlines()[-1]

@@ -394,11 +394,13 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int by_rows = problem->layout == FC_CHANNELS_FIRST && !is_narrow(problem, kernels);
     const double share = filled(by_rows ? row : problem->in_channels, kernels->lanes);
     const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
+    const int64_t *from = pass == FC_INPUT_GRADIENT ? problem->out_size : problem->in_size;
+    const double packing = by_rows ? fc_plane_packing(problem, pass, 0) : 0.4 * (double)fc_volume(from);
     const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
     /* element by element */
     const double spread = pass == FC_INPUT_GRADIENT && problem->stride[2] > 2 ? ins * (double)fc_volume(problem->in_size) * 0.6 : 0;
     return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases + spread +
-           packed * fc_plane_packing(problem, pass, 0) + outs * (double)fc_volume(problem->out_size) * 0.2;
+           packed * packing + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 
 const fc_algo fc_algo_depthwise = {.name = "depthwise", .supports = supports, .cost = cost, .workspace = workspace, .run = run};

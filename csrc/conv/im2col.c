@@ -44,9 +44,12 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double begun = packed / (double)rows_of[2] * (pass != FC_WEIGHT_GRADIENT ? 2 : by_taps ? 7 : 16); /* of each row */
     const double weights = out_group * in_group * taps * (double)problem->groups;
     const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
-    double phases = 1; /* with taps, at most */
-    for (int d = 0; d < 3 && pass == FC_INPUT_GRADIENT; d++)
-        phases *= (double)fc_smaller(problem->kernel[d], fc_smaller(problem->stride[d], problem->in_size[d]));
+    double phases = 1, all_phases = 1; /* with taps, at most */
+    for (int d = 0; d < 3 && pass == FC_INPUT_GRADIENT; d++) {
+        const int64_t stride = fc_smaller(problem->stride[d], problem->in_size[d]);
+        phases *= (double)fc_smaller(problem->kernel[d], stride);
+        all_phases *= (double)stride;
+    }
     const double products = 800 * phases * (double)problem->batch * (double)problem->groups;
     const double time = work / fc_multiply_adds_per_ns(isa, problem->dtype) * waste;
     double stored = 0;
@@ -54,7 +57,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
         stored = pixels * out_group * (double)problem->groups * 0.2;
     else if (pass == FC_INPUT_GRADIENT)
         stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) *
-                 (fc_volume(problem->stride) > 1 ? 0.6 : 0.2);
+                 (0.15 + phases / all_phases * (problem->stride[2] > 2 ? 1.1 : fc_volume(problem->stride) > 1 ? 0.5 : 0.05));
     return 1000 + time + seen * slow + (packed - seen) * 0.1 + begun + weight + products + stored;
 }
 

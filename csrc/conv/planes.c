@@ -83,7 +83,7 @@ double fc_plane_packing(const fc_conv *problem, fc_pass pass, int at_once)
         width = (double)(window.out[d] + beyond);
     }
     enum { TEETH = 16 }; /* of a larger stride, picked at once from as many vectors as it has steps */
-    return rows * (5 + (window.step[2] > 2 ? ceil(width / TEETH) * (double)window.step[2] * 3 : width * 0.1));
+    return rows * (5 + (window.step[2] > 2 ? ceil(width / TEETH) * (double)window.step[2] * 3 : width * (window.step[2] > 1 ? 0.2 : 0.1)));
 }
 
 fc_plane fc_plane_make(const fc_plan *plan, int64_t cell, int64_t bytes)

@@ -81,7 +81,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double rows = (double)to[0] * (double)to[1] * row / (double)to[2] / (double)(phases > 1 ? problem->stride[1] : 1);
     const double in_place = (double)fc_round_up((int64_t)row, kernels->lanes) / row, flat = 1 + reach / row;
     const double wide = (double)fc_round_up((int64_t)(rows * row * flat), kernels->lanes) / (rows * row);
-    const double waste = (forward && in_place < MOST_WASTE * flat ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
+    const int stays = forward && in_place < MOST_WASTE * flat;
+    const double waste = (stays ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
+    const double moved = stays ? 0 : rows * 5 + (double)fc_volume(to) * 0.08 * vectors; /* C, row by row */
     const double chunks = ceil((double)(ins * fc_taps(problem)) / (double)(phases * DEPTH));
     const int at_once = fc_plane_at_once(problem, pass, isa);
     const double packings = chunks > 1 && !at_once ? (double)fc_divide_up(outs, outs_tiles(phases, 2) * kernels->tile_rows) : 1;
@@ -89,7 +91,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     return 2000 + images * (600.0 * (double)phases + packings * 60.0 * (double)ins) +
            fc_dense_multiply_adds(problem, pass) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste * (chunks > 2 ? 1.18 : 1.08) +
            images * (double)ins * fc_plane_packing(problem, pass, at_once) * packings * 1.5 * vectors +
-           images * (double)outs * (double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + images * rows * 10;
+           images * (double)outs * ((double)fc_volume(to) * (0.12 * vectors * chunks + (forward ? 0 : gather)) + moved) +
+           images * rows * 10;
 }
 
 static size_t packed(const fc_plan *plan) { return plan->pass == FC_INPUT_GRADIENT ? fc_classes_bytes(plan) : 0; }

@@ -99,7 +99,7 @@ static double band_cost(const fc_conv *p, fc_pass pass, const fc_isa *isa)
         vectors = left_over >= most ? most : left_over >= 2 ? 2 : 1;
         const double bands = ceil(height / (vectors == 4 ? 6 : vectors == 2 && !wide ? 5 : 8)), band = height / bands;
         const double sums = (double)vectors * band, loads = 2 * (double)vectors + band + 1, tap = fmax(fmax(sums, loads), 8) / 2;
-        cycles += (rows * 3 + bands * seen) * (double)p->stride[2] * (double)vectors;
+        cycles += (rows * (double)fc_smaller(p->stride[1], p->kernel[1]) * 3 + bands * seen) * (double)p->stride[2] * (double)vectors;
         cycles += bands * (seen + band / 2) * (6 + sums / 2 + width * tap);
     }
     return 0.58 * cycles;
@@ -116,15 +116,15 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double planes = (double)problem->batch * (double)problem->out_channels, taps = (double)fc_taps(problem);
     const double vectors = (double)fc_divide_up(to[2], kernels->lanes), rows = (double)to[1];
     if (squares)
-        return 1000 + planes * (60 + vectors * rows * (5 + taps * 0.45));
+        return 1000 + planes * (60 + vectors * (problem->in_size[1] == 1 ? 3 : rows) * (5 + taps * 0.45)); /* two rows at a time */
     if (pass == FC_WEIGHT_GRADIENT) {
         /* taps of a single row go eight at a time */
         const double summed = kernel == 1 ? (double)fc_round_up(problem->kernel[2], 8) : taps;
-        const double row = 1.5 + summed * (streams && kernel < 7 ? 0.43 : kernel == 1 ? 0.75 : 0.62);
+        const double row = 1.8 + summed * (streams && kernel < 7 ? 0.52 : kernel == 1 ? 0.9 : 0.74);
         return 1000 + planes * (70 + vectors * rows * row * (strided ? 1.8 : 1));
     }
     if (!streams)
-        return 1000 + planes * (120 + band_cost(problem, pass, isa));
+        return 1000 + planes * (60 + band_cost(problem, pass, isa));
     return 1000 + planes * (60 + vectors * rows * (strided ? 4 + taps * 0.75 : 2 + taps * 0.36));
 }
 
