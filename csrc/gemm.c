@@ -21,6 +21,7 @@ enum {
     DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 32 floats, 32 KB, and stays in L1 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */
+    LINES = 16,         /* of memory, of a row of B, that are fetched one behind the other: the machine then runs ahead */
 };
 
 typedef struct {
@@ -173,6 +174,21 @@ static void activate_block(const fc_gemm_job *job, char *c, int64_t rows, int64_
         job->kernels->activate(job->gemm->activation, columns, c, c);
 }
 
+/* What is fetched with panel p of a B in place: a part of the panels that fill the lines to come, or, where the rows are one tile, which
+ * could not fetch them all, or no such lines are left, the next panel. */
+static void fetch_ahead(const fc_gemm_job *job, fc_panel *panel, const char *data, int64_t k0, int64_t p)
+{
+    const fc_gemm *gemm = job->gemm;
+    const int64_t element = (int64_t)fc_element_bytes(gemm->dtype), width = job->kernels->tile_vectors * job->kernels->lanes * element;
+    const int64_t panels = LINES * FC_LINE / width, part = panel->depth / LINES * width / FC_LINE;
+    const int64_t coming = (p / panels + 1) * panels;
+    const int in_lines = panel->rows > job->kernels->tile_rows && part && coming < job->blocks.panels;
+    const int64_t k = in_lines ? k0 + p % panels * part : k0;
+    panel->next_lines = in_lines ? LINES : 0;
+    panel->next_depth = gemm->b.depth;
+    panel->next = data + (k * gemm->b.depth + fc_panel_first(job->kernels, gemm->columns, in_lines ? coming : p + 1)) * element;
+}
+
 static void gemm_task(void *context, int64_t task, int thread)
 {
     const fc_gemm_job *job = context;
@@ -228,10 +244,8 @@ static void gemm_task(void *context, int64_t task, int thread)
             panel.columns = n1 - n0;
             panel.b = panel_of_b(job, segment_b, k0, k1, n0, n1, room_b, room_rows, &panel.b_depth);
             panel.c = block_c + (n0 - first_column) * element;
-            if (gemm->b.source == FC_IN_PLACE && n1 < gemm->columns) {
-                panel.next = segment_b + (k0 * gemm->b.depth + n1) * element;
-                panel.next_depth = gemm->b.depth;
-            }
+            if (gemm->b.source == FC_IN_PLACE && n1 < gemm->columns)
+                fetch_ahead(job, &panel, segment_b, k0, p);
             if (last && gemm->bias) {
                 const int channels_first = gemm->layout == FC_CHANNELS_FIRST;
                 const int64_t channel = channels_first ? group * gemm->rows + r0 : group * gemm->columns + n0;

@@ -40,6 +40,7 @@ typedef struct {
     double low, high;        /* the result is clamped to these; NaN passes */
     const void *next;        /* NULL, or B of the panel to come: packed, or rows next_depth apart */
     int64_t next_depth;
+    int64_t next_lines;      /* 0, or in rows of so many lines of memory, of which each tile's part is depth / next_lines */
 } fc_panel;
 
 /* c[row][column] = (or +=) the dot product of a row of a with one of b: `lines` stretches of `depth` elements each. */
