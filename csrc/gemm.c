@@ -174,15 +174,16 @@ static void activate_block(const fc_gemm_job *job, char *c, int64_t rows, int64_
         job->kernels->activate(job->gemm->activation, columns, c, c);
 }
 
-/* What is fetched with panel p of a B in place: a part of the panels that fill the lines to come, or, where the rows are one tile, which
- * could not fetch them all, or no such lines are left, the next panel. */
+/* What is fetched with panel p of a B in place: a part of the panels that fill the lines to come, or, where tiles are few, their parts
+ * would leave some out, or no such lines are left, the next panel. */
 static void fetch_ahead(const fc_gemm_job *job, fc_panel *panel, const char *data, int64_t k0, int64_t p)
 {
     const fc_gemm *gemm = job->gemm;
     const int64_t element = (int64_t)fc_element_bytes(gemm->dtype), width = job->kernels->tile_vectors * job->kernels->lanes * element;
     const int64_t panels = LINES * FC_LINE / width, part = panel->depth / LINES * width / FC_LINE;
     const int64_t coming = (p / panels + 1) * panels;
-    const int in_lines = panel->rows > job->kernels->tile_rows && part && coming < job->blocks.panels;
+    const int in_lines = panel->rows > 2 * job->kernels->tile_rows && panel->depth % LINES == 0 && part &&
+                         coming < job->blocks.panels;
     const int64_t k = in_lines ? k0 + p % panels * part : k0;
     panel->next_lines = in_lines ? LINES : 0;
     panel->next_depth = gemm->b.depth;
