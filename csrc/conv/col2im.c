@@ -44,7 +44,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double lanes = (double)fc_round_up((int64_t)columns, isa->kernels[problem->dtype]->lanes) / columns;
     const double waste = (pixels / rounds + 2) / (pixels / rounds) * lanes;
     return 2000 + fc_multiply_adds(problem) * waste / fc_multiply_adds_per_ns(isa, problem->dtype) +
-           (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) * 0.15 + groups * pixels * 60 + groups * columns * (rounds * outs * 0.4 + 2 * pixels * fc_inside_share(problem, FC_FORWARD));
+           (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) * 0.15 + groups * pixels * 60 +
+           groups * columns * (rounds * outs * 0.4 + 2 * pixels * fc_inside_share(problem, FC_FORWARD));
 }
 
 typedef struct {

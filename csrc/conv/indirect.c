@@ -166,7 +166,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double short_tiles = strands.whole ? 1 : (tile + 3) / (tile + 3.0 * (double)pieces / FC_BLOCK_PIXELS);
     const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * share;
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss * short_tiles +
-           pixels * panels * chunks * 4 + products_begun * panels * chunks * (strands.whole ? 60 : 200) + images * (double)ins * copied * (at_once ? 0.4 : 0.3) +
+           pixels * panels * chunks * 4 + products_begun * panels * chunks * (strands.whole ? 60 : 200) +
+           images * (double)ins * copied * (at_once ? 0.4 : 0.3) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)fc_volume(strands.count) * 4 * (double)fc_smaller(ins * fc_taps(problem), DEPTH) +
            (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;

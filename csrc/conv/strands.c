@@ -80,8 +80,10 @@ static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *
     int64_t most_pieces = problem->batch * fc_volume(together) * outs / PIECE_OUTPUTS;
     for (int i = 0; i < 3; i++) {
         const int d = order[i];
-        const int64_t most = fc_larger(1, fc_smaller(FC_MOST_STRANDS / strands->count[d], most_pieces)), others = fc_volume(together) / together[d];
-        int64_t least = fc_divide_up(LEAST_PIXELS, d == 2 ? fc_smaller(others, rows) : others), all = 0, remain = 0;
+        const int64_t most = fc_larger(1, fc_smaller(FC_MOST_STRANDS / strands->count[d], most_pieces));
+        const int64_t others = fc_volume(together) / together[d];
+        int64_t least = fc_divide_up(LEAST_PIXELS, d == 2 ? fc_smaller(others, rows) : others);
+        int64_t all = 0, remain = 0;
         fc_strand cut[FC_MOST_STRANDS];
         int64_t count = 0;
         for (int64_t s = 0, pieces; s < strands->count[d]; s++, count += pieces) {

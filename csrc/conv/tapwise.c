@@ -92,7 +92,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const fc_kernels *kernels = isa->kernels[problem->dtype];
     const double ins = (double)(problem->in_channels / problem->groups), outs = (double)(problem->out_channels / problem->groups);
     const double lanes = (double)fc_round_up((int64_t)ins, kernels->lanes), taps = (double)fc_taps(problem);
-    const double groups = (double)problem->groups, vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, (int64_t)ins);
+    const double groups = (double)problem->groups, vectors = 16.0 / kernels->lanes;
+    const double panels = (double)fc_panel_count(kernels, (int64_t)ins);
     const double plane = (double)(problem->out_size[1] * problem->out_size[2]), blocks = ceil(plane / DEPTH);
     const double units = (double)problem->batch * (double)problem->out_size[0] * blocks;
     const double slices = fmax(1, fmin(fmin(units, MOST_SLICES), floor(TASKS / (groups * fmin(panels, fmax(1, TASKS / groups))))));

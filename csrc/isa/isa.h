@@ -90,7 +90,8 @@ typedef struct {
     double low, high;
 } fc_correlation;
 
-/* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; rows are not dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
+/* Planes filtered by a kernel each: see isa/stencil.inc.  Heights, then widths; the stride along a row is 1 or 2, rows are not
+ * dilated, and kernels are at most FC_STENCIL_WIDTH wide.  Plane p of the target is that of channel p % channels, and is made of
  * plane p / multiplier of the source. */
 enum { FC_STENCIL_WIDTH = 64, FC_STENCIL_STRIP = 32 /* rows of a strip, at most */ };
 typedef struct {
