@@ -1,5 +1,7 @@
 #include "planes.h"
 
+#include "../parallel.h"
+
 #include <math.h>
 
 enum {
@@ -133,6 +135,32 @@ fc_plane fc_plane_whole(const fc_plane *plane)
 int64_t fc_plane_place(const fc_plane *whole, const fc_plane_block *block)
 {
     return (block->z * whole->length[1] + block->y0) * whole->length[2] + block->x0;
+}
+
+typedef struct {
+    const fc_plan *plan;
+    const fc_plane *whole;
+    const char *source;
+    int64_t stride;
+    char *target;
+} pack_job;
+
+static void pack_task(void *context, int64_t task, int thread)
+{
+    (void)thread;
+    const pack_job *j = context;
+    const fc_dtype dtype = j->plan->problem.dtype;
+    const int64_t element = (int64_t)fc_element_bytes(dtype), first[3] = {0, 0, 0};
+    j->plan->isa->kernels[dtype]->pack_plane(&j->whole->window, first, j->whole->length, j->whole->phase_cells,
+                                             j->source + task * j->stride * element,
+                                             j->target + task * j->whole->elements * element);
+}
+
+void fc_plane_pack_all(const fc_plan *plan, const fc_plane *whole, const void *source, int64_t stride, int64_t count, void *target,
+                       int threads)
+{
+    pack_job j = {plan, whole, source, stride, target};
+    fc_parallel_for(count, threads, pack_task, &j);
 }
 
 int64_t fc_plane_blocks(const fc_plane *plane) { return plane->window.out[0] * plane->down * plane->across; }

@@ -49,6 +49,9 @@ int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa 
 /* The plane of a whole image, whose blocks are those of `plane`, and where in it such a block begins, in cells. */
 fc_plane fc_plane_whole(const fc_plane *plane);
 int64_t fc_plane_place(const fc_plane *whole, const fc_plane_block *block);
+/* Packs so many planes, `stride` elements apart, one behind the other, in parallel. */
+void fc_plane_pack_all(const fc_plan *plan, const fc_plane *whole, const void *source, int64_t stride, int64_t count, void *target,
+                       int threads);
 fc_plane_block fc_plane_block_at(const fc_plane *plane, int64_t block);
 
 int64_t fc_plane_sums(const fc_plan *plan);

@@ -216,18 +216,6 @@ static void finish(const job *j, const fc_plane_block *block, char *c, char *tar
     }
 }
 
-/* A channel of an image. */
-static void pack_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const job *j = context;
-    const int64_t element = element_of(j->plan), channels = j->ins * j->plan->problem.groups, first[3] = {0, 0, 0};
-    const char *source = j->plan->pass == FC_FORWARD ? j->operands->input : j->operands->output;
-    source += ((j->first_image + task / channels) * j->source[0] + task % channels * j->source[1]) * element;
-    j->kernels->pack_plane(&j->packed.window, first, j->packed.length, j->packed.phase_cells, source,
-                           j->image_planes + task * j->packed.elements * element);
-}
-
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
@@ -293,10 +281,12 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
                 *depths++ = c * j.packed.elements + sums[sum].offsets[tap];
     j.image_planes = (char *)workspace + j.sums_bytes + j.places_bytes;
     j.workspace = j.image_planes + j.images_bytes;
+    const char *source = plan->pass == FC_FORWARD ? operands->input : operands->output;
     for (; j.first_image < p->batch; j.first_image += j.images) {
         const int64_t products = fc_smaller(j.images, p->batch - j.first_image) * p->groups;
         if (j.at_once)
-            fc_parallel_for(products * j.ins, threads, pack_task, &j);
+            fc_plane_pack_all(plan, &j.packed, source + j.first_image * j.source[0] * element_of(plan), j.source[1],
+                              products * j.ins, j.image_planes, threads);
         fc_parallel_for(products * fc_plane_blocks(&j.plane) * j.out_blocks, threads, task, &j);
     }
 }

@@ -159,17 +159,6 @@ static void multiply_transposed(const job *j, const fc_dots *dots, char *room)
         }
 }
 
-/* A channel of an image. */
-static void pack_task(void *context, int64_t task, int thread)
-{
-    (void)thread;
-    const job *j = context;
-    const int64_t element = (int64_t)fc_element_bytes(j->plan.problem.dtype), first[3] = {0, 0, 0};
-    j->kernels->pack_plane(&j->packed.window, first, j->packed.length, j->packed.phase_cells,
-                           (const char *)j->operands->input + task * j->in[1] * element,
-                           j->image_planes + task * j->packed.elements * element);
-}
-
 static void task(void *context, int64_t task, int thread)
 {
     const job *j = context;
@@ -249,7 +238,7 @@ void fc_shifted_weight_run(const fc_plan *plan, const fc_operands *operands, voi
     j.image_planes = parts + parts_bytes(&j);
     j.workspace = j.image_planes + j.images_bytes;
     if (j.at_once)
-        fc_parallel_for(p->batch * p->in_channels, threads, pack_task, &j);
+        fc_plane_pack_all(&j.plan, &j.packed, operands->input, j.in[1], p->batch * p->in_channels, j.image_planes, threads);
     fc_parallel_for(p->groups * j.channel_blocks * j.slices, threads, task, &j);
     const int64_t count = p->out_channels * j.ins * j.taps;
     if (j.slices > 1)

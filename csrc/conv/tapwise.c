@@ -39,7 +39,7 @@ typedef struct {
     int64_t units, slices;   /* units: blocks of all images */
     int64_t together;        /* units whose rows are transposed before they are multiplied, of small planes several */
     int64_t in[5], out[5];   /* strides of the tensors */
-    int finite;              /* all of grad_output */
+    int finite;              /* all of grad_output, or nothing is skipped */
     int64_t unit_bytes;      /* of a unit's transposed rows */
     size_t part, table_bytes, room_bytes;
     const int64_t *table;    /* [rows * columns]: where an output's first tap sees, in the transposed rows */
@@ -252,7 +252,8 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
     for (int64_t y = 0; y < j.rows; y++)
         for (int64_t x = 0; x < j.columns; x++)
             *table++ = (y * p->stride[1] * j.seen[1] + x * p->stride[2]) * j.cell;
-    j.finite = fc_all_finite(plan, operands->output, p->batch * p->out_channels * fc_volume(p->out_size), threads);
+    const int cut = fc_inside_share_along(p, plan->pass, 0) < 1 || fc_inside_share_along(p, plan->pass, 1) < 1;
+    j.finite = !cut || fc_all_finite(plan, operands->output, p->batch * p->out_channels * fc_volume(p->out_size), threads);
     fc_parallel_for(p->groups * j.panel_blocks * j.slices, threads, task, &j);
     fc_parallel_for(p->out_channels, threads, reduce_task, &j);
 }
