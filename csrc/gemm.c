@@ -37,6 +37,7 @@ typedef struct {
     const fc_kernels *kernels;
     fc_blocks blocks;
     char *workspace, *target; /* of the sum of slices */
+    int streams;
 } fc_gemm_job;
 
 fc_window fc_matrix_window(int64_t channels, int64_t columns, int64_t pitch)
@@ -223,7 +224,7 @@ static void gemm_task(void *context, int64_t task, int thread)
         const char *segment_a = a + segment * gemm->a.segment * element;
         const char *segment_b = b + segment * gemm->b.segment * element;
         const int last = step == last_step - 1;
-        fc_panel panel = {.rows = r1 - r0, .depth = k1 - k0, .c_row = c_row, .accumulate = step > first_step,
+        fc_panel panel = {.rows = r1 - r0, .depth = k1 - k0, .c_row = c_row, .accumulate = step > first_step, .streams = job->streams,
                           .low = -INFINITY, .high = INFINITY};
         if (gemm->a.source == FC_IN_PLACE) {
             panel.a = segment_a + (r0 * gemm->a.row + k0 * gemm->a.depth) * element;
@@ -292,6 +293,15 @@ size_t fc_gemm_workspace(const fc_gemm *gemm, int threads)
     return parts_bytes(gemm) + cut(gemm, threads).thread_bytes * (size_t)threads;
 }
 
+/* C is stored once, where it belongs. */
+static int streams(const fc_gemm *gemm, const fc_blocks *blocks)
+{
+    const int64_t element = (int64_t)fc_element_bytes(gemm->dtype), products = gemm->images * gemm->groups;
+    return gemm->segments * blocks->chunks == 1 && !gemm->scattered && gemm->activation != FC_SILU &&
+           fc_streams(gemm->c, products * gemm->rows * gemm->columns * element, gemm->c_row * element) &&
+           gemm->c_group * element % FC_LINE == 0;
+}
+
 void fc_gemm_run(const fc_gemm *given, void *workspace, int threads)
 {
     fc_gemm gemm = *given;
@@ -299,6 +309,7 @@ void fc_gemm_run(const fc_gemm *given, void *workspace, int threads)
     fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], cut(&gemm, threads), (char *)workspace + parts, gemm.c};
     const int64_t tasks = gemm.images * gemm.groups * gemm.slices * job.blocks.row_blocks * job.blocks.column_blocks;
     gemm.c = parts ? workspace : gemm.c;
+    job.streams = streams(&gemm, &job.blocks);
     fc_parallel_for(tasks, threads, gemm_task, &job);
     if (parts)
         fc_parallel_for(gemm.groups * gemm.rows, threads, reduce_task, &job);

@@ -90,6 +90,9 @@ static void await(const int *begun, int count)
 }
 #endif
 
+/* What was stored past the caches may be seen late. */
+static void wait_for_streams(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
 void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
 {
     if (threads > tasks)
@@ -126,6 +129,7 @@ void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
                         body(context, task, thread);
                 }
             }
+            wait_for_streams();
             if (thread == 0)
                 await(&begun, team);
         }
@@ -134,4 +138,5 @@ void fc_parallel_for(int64_t tasks, int threads, fc_task body, void *context)
 #endif
     for (int64_t task = 0; task < tasks; task++)
         body(context, task, 0);
+    wait_for_streams();
 }

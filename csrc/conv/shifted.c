@@ -43,7 +43,7 @@ typedef struct {
     int64_t together;               /* channels of a chunk */
     int64_t out_blocks, outs_together; /* ranges of channels written, of tasks; and so many at a time */
     int64_t source[5], target[5];   /* strides of the tensors */
-    int in_place;                   /* C is the output, row by row */
+    int in_place, streams;          /* C is the output, row by row; stored once, past the caches */
     int64_t c_row, c_sum;           /* elements of C from a channel to the next, and from a phase */
     size_t sums_bytes, places_bytes, images_bytes, planes_bytes, thread_bytes;
     const fc_plane_sum *taps_of;    /* [sums] */
@@ -131,6 +131,9 @@ static job make_job(const fc_plan *plan, const fc_operands *operands, int thread
     const int64_t lanes = j.kernels->lanes, columns = j.plane.columns, pitch = j.packed.length[2];
     j.in_place = forward && (double)fc_round_up(columns, lanes) < MOST_WASTE * (double)pitch;
     j.c_row = j.in_place ? j.target[1] : fc_round_up(j.plane.rows * pitch, lanes);
+    const int64_t results = p->batch * j.target[0] * element;
+    j.streams = j.in_place && chunks == 1 && j.plane.across == 1 && operands && operands->activation != FC_SILU &&
+                fc_streams(operands->output, results, j.target[3] * element);
     j.c_sum = j.in_place ? 0 : j.outs_together * j.c_row;
     j.sums_bytes = fc_whole_lines(j.sums * (int64_t)sizeof(fc_plane_sum));
     j.places_bytes = fc_whole_lines((2 + j.together) * j.taps * (int64_t)sizeof(int64_t));
@@ -164,7 +167,7 @@ static void multiply(const job *j, int64_t group, const fc_plane_block *block, i
         start = first_row * row;
     }
     fc_panel panel = {.rows = outs, .depth = (last_channel - channel) * taps, .a = weight + (start + channel * taps) * element,
-                      .a_row = row, .a_depth = 1, .b_depths = depths, .c_row = j->c_row, .accumulate = channel > 0,
+                      .a_row = row, .a_depth = 1, .b_depths = depths, .c_row = j->c_row, .accumulate = channel > 0, .streams = j->streams,
                       .low = -INFINITY, .high = INFINITY};
     if (last_channel == j->ins && operands->bias)
         panel.row_bias = (const char *)operands->bias + first_row * element;

@@ -257,6 +257,9 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
         run_weight_gradient(plan, s, operands, workspace, threads);
         return;
     }
+    const int64_t element = (int64_t)fc_element_bytes(p->dtype);
+    s->streams = operands->activation != FC_SILU &&
+                 fc_streams(s->target, j.planes * s->out[0] * s->out[1] * element, s->out[1] * element);
     j.finite = back || j.kernels->all_finite(p->out_channels * fc_taps(p), operands->weight);
     const int64_t row = fc_divide_up(s->out[1], j.kernels->lanes) * fc_taps(p);
     const int64_t wanted = fc_divide_up(j.planes, threads) * s->out[0] * row / TASK_TAPS > 2 ? TASK_TAPS : TASK_TAPS / 4;

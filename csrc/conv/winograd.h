@@ -36,6 +36,7 @@ typedef struct {
     char *data;
     int64_t channels, size[2], image_stride, channel_stride, row_stride, column_stride;
     int64_t origin[2]; /* of the first tile */
+    int streams;       /* stored past the caches */
 } fc_tiled;
 
 fc_tiled fc_tiled_tensor(const fc_plan *plan, int64_t channels, const int64_t size[3], void *data);

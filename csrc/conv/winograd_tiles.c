@@ -22,9 +22,11 @@ fc_tiled fc_tiled_tensor(const fc_plan *plan, int64_t channels, const int64_t si
 {
     int64_t strides[5];
     fc_tensor_strides(plan->problem.layout, channels, size, strides);
+    const int64_t element = (int64_t)fc_element_bytes(plan->problem.dtype), bytes = plan->problem.batch * strides[0] * element;
     return (fc_tiled){.kernels = plan->isa->kernels[plan->problem.dtype], .dtype = plan->problem.dtype, .data = data,
                       .channels = channels, .size = {size[1], size[2]}, .image_stride = strides[0],
-                      .channel_stride = strides[1], .row_stride = strides[3], .column_stride = strides[4]};
+                      .channel_stride = strides[1], .row_stride = strides[3], .column_stride = strides[4],
+                      .streams = fc_streams(data, bytes, strides[1] * element)};
 }
 
 int64_t fc_apart(int64_t elements, int64_t lanes)
@@ -65,7 +67,7 @@ static fc_cells strip_cells(const fc_tiling *t, const fc_tiled *tensor, const fc
     fc_cells cells = {.first = {it->band, b->first_span}, .size = {it->bands, b->spans},
                       .channels = fc_smaller(tensor->kernels->lanes, tensor->channels - channel),
                       .channel_stride = tensor->channel_stride, .row_stride = tensor->row_stride,
-                      .column_stride = tensor->column_stride};
+                      .column_stride = tensor->column_stride, .streams = tensor->streams};
     for (int i = 0; i < 2; i++) {
         cells.first[i] = cells.first[i] * t->outputs[i] * t->dilation[i] + tensor->origin[i];
         cells.size[i] = (cells.size[i] * t->outputs[i] + (overlap ? t->taps[i] - 1 : 0)) * t->dilation[i];

@@ -35,6 +35,7 @@ typedef struct {
     int64_t c_row;
     const int64_t *c_rows;   /* [rows] where they lie, with a_rows and b_depths */
     int accumulate;          /* C += instead of C = */
+    int streams;             /* C past the caches: its rows begin with lines of memory */
     const void *row_bias;    /* NULL or [rows], added last */
     const void *column_bias; /* NULL or [columns] */
     double low, high;        /* the result is clamped to these; NaN passes */
@@ -100,6 +101,7 @@ typedef struct {
     const void *source, *weight, *bias; /* bias: NULL or [channels] */
     void *target;
     double low, high; /* the result is clamped to these; NaN passes */
+    int streams;       /* the target past the caches: its rows begin with lines of memory */
     int64_t room_rows; /* rows of outputs whose inputs the room of a thread holds, for kernels that go by bands */
 } fc_stencil;
 
@@ -137,6 +139,7 @@ typedef struct {
     int64_t first[2], size[2];                              /* rows and columns; those outside the plane are zero */
     int64_t in[2];                                          /* the plane's size */
     int64_t channels, channel_stride, row_stride, column_stride;
+    int streams;                                            /* stored past the caches: planes begin with lines of memory */
 } fc_cells;
 
 typedef struct {

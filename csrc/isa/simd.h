@@ -24,6 +24,7 @@
 #define mask NAME(mask)
 #define load NAME(load)
 #define store NAME(store)
+#define stream NAME(stream)
 #define splat NAME(splat)
 #define select NAME(select)
 #define any_lane NAME(any_lane)
@@ -63,6 +64,14 @@ typedef bits mask __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 INLINE vec load(const real *p) { return *(const vec_unaligned *)p; }
 INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
+/* Past the caches, to an aligned place; other threads see it after fc_parallel_for, whose end waits for it. */
+#if VECTOR_BYTES == 64
+INLINE void stream(real *p, vec v) { _mm512_stream_ps((float *)p, (__m512)v); }
+#elif VECTOR_BYTES == 32
+INLINE void stream(real *p, vec v) { _mm256_stream_ps((float *)p, (__m256)v); }
+#else
+INLINE void stream(real *p, vec v) { store(p, v); }
+#endif
 INLINE vec splat(real x) { return x - (vec){0}; }
 INLINE vec select(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
 
