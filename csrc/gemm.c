@@ -20,6 +20,7 @@
 enum {
     DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 32 floats, 32 KB, and stays in L1 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
+    TASKS = 16,           /* for each thread, of many panels each, at most */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */
     LINES = 16,         /* of memory, of a row of B, that are fetched one behind the other: the machine then runs ahead */
 };
@@ -64,12 +65,12 @@ static int64_t depth_chunks(const fc_gemm *gemm)
 
 int64_t fc_gemm_slices(const fc_gemm *gemm)
 {
-    enum { TASKS = 16, LEAST_CHUNKS = 4 };
+    enum { LEAST_TASKS = 16, LEAST_CHUNKS = 4 };
     const fc_kernels *kernels = gemm->isa->kernels[gemm->dtype];
     const int64_t tasks = gemm->images * gemm->groups * fc_panel_count(kernels, gemm->columns) *
                           fc_divide_up(gemm->rows, 4 * kernels->tile_rows);
     const int64_t most = gemm->segments * depth_chunks(gemm) / LEAST_CHUNKS;
-    return fc_larger(1, fc_smaller(most, TASKS / tasks));
+    return fc_larger(1, fc_smaller(most, LEAST_TASKS / tasks));
 }
 
 /* The cut that keeps the busiest thread busy for the shortest time. */
@@ -82,12 +83,16 @@ static fc_blocks cut(const fc_gemm *gemm, int threads)
     fc_blocks blocks = {.chunks = depth_chunks(gemm), .panels = fc_panel_count(kernels, gemm->columns)};
     blocks.chunk = fc_divide_up(gemm->depth, blocks.chunks);
     const int64_t least = row_panels ? 1 : fc_divide_up(gemm->rows, ROW_BLOCK);
+    /* Panels that take all rows are tasks of their own where the depth is summed in several steps: C then stays in cache.  Else those
+     * that a thread takes at a time go together: where products are short, finding a task costs as much as a fourth of one. */
+    const int64_t most_tasks = gemm->segments * blocks.chunks > 1 ? blocks.panels : fc_larger(1, (TASKS * threads - 1) / products);
+    const int64_t most = row_panels ? fc_smaller(blocks.panels, most_tasks) : fc_smaller(4, blocks.panels);
+    const int64_t fewest = !row_panels ? 1 : most < blocks.panels ? fc_divide_up(most, 2) : most;
     double best = INFINITY;
     for (int64_t row_blocks = least; row_blocks < least + 8; row_blocks++) {
         if (row_blocks > least && gemm->rows / row_blocks < kernels->tile_rows)
             break;
-        for (int64_t column_blocks = row_panels ? blocks.panels : 1;
-             column_blocks <= (row_panels ? blocks.panels : fc_smaller(4, blocks.panels)); column_blocks++) {
+        for (int64_t column_blocks = fewest; column_blocks <= most; column_blocks++) {
             const int64_t rows = fc_divide_up(gemm->rows, row_blocks);
             const int64_t panels = fc_divide_up(blocks.panels, column_blocks);
             const double turns = (double)fc_divide_up(products * row_blocks * column_blocks, threads);
