@@ -30,12 +30,12 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double pixels = (double)problem->batch * (double)fc_volume(problem->out_size);
     const double lanes = pass == FC_WEIGHT_GRADIENT ? ins : (double)fc_volume(problem->out_size);
     const double rows = pass == FC_INPUT_GRADIENT ? ins : outs;
-    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 2) / rows *
+    const double waste = (double)fc_round_up((int64_t)lanes, kernels->lanes) / lanes * (rows + 0.7) / rows *
                          (pass == FC_WEIGHT_GRADIENT ? 1.1 : 1 + 10 / lanes);
     const double packed = pixels * (double)problem->groups * (pass == FC_INPUT_GRADIENT ? outs : ins);
     /* what begins and ends the product of a vector of pixels, of few channels most of it */
     const double begun = (double)problem->batch * (double)problem->groups * lanes / kernels->lanes * 12;
-    const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups : 0; /* read by columns */
+    const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups * 0.4 : 0; /* read by columns */
     return 600 + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
            packed * (pass == FC_WEIGHT_GRADIENT ? 0.35 : 0.05) + (pass == FC_WEIGHT_GRADIENT ? 0 : begun) + weight;
 }
