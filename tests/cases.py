@@ -175,6 +175,10 @@ CONVOLUTIONS = [
     Convolution("dilated-strided", (2, 3, 40, 45), (6, 3, 3, 3), (2, 3), padding=(25, 30), dilation=(25, 30)),
     Convolution("taps-of-padding-alone", (1, 3, 20, 21), (4, 3, 3, 3), padding=(30, 8), dilation=(30, 8)),
     Convolution("tiles-in-a-row", (1, 9, 5, 530), (4, 9, 3, 3), padding=1),
+    # Padding of which no copy is made.
+    Convolution("border", (4, 16, 20, 18), (32, 16, 3, 3), stride=2, padding=1),
+    Convolution("border-one-sided", (8, 9, 9, 37), (20, 9, 3, 3), padding=((1, 0), (0, 2))),
+    Convolution("border-kernel-5", (6, 20, 25, 24), (35, 20, 5, 5), stride=2, padding=(2, 1)),
     # Sums longer than a block of the cache, and more of each channel than one.
     Convolution("long-sum", (1, 300, 5, 5), (9, 300, 3, 3), padding=1),
     Convolution("long-pointwise-sum", (1, 1100, 4, 5), (10, 1100, 1, 1)),
@@ -223,6 +227,7 @@ CONVOLUTIONS = [
     Convolution("deep-and-dilated", (3, 4, 13, 12, 13), (6, 2, 3, 2, 5), 1, (4, 2, 8), dilation=4, groups=2),
     Convolution("deep-and-large", (1, 3, 12, 9, 10), (20, 3, 7, 5, 5), padding=(3, 2, 2)),
     Convolution("deep-and-strided", (2, 3, 9, 10, 11), (17, 3, 5, 4, 3), stride=2, padding=(2, 3, 1)),
+    Convolution("border", (2, 16, 6, 12, 11), (32, 16, 3, 3, 3), stride=2, padding=1),
     Convolution("narrow", (2, 4, 30, 2, 3), (14, 4, 5, 7, 4), stride=2, padding=(3, 5, 3)),
     Convolution("batch-0", (0, 3, 4, 5, 6), (4, 3, 3, 3, 3)),
     Convolution("unbatched", (3, 4, 5, 6), (4, 3, 3, 3, 3), padding=1),

@@ -154,6 +154,27 @@ def test_activations(isa, problem):
                 cases.check(actual, wanted, dtype, allowed, f"{activation} {algorithm} {dtype} {layout}")
 
 
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("algorithm", sorted(set(fc.algorithms()) - {"direct"}))  # which would take seconds
+def test_large_results_are_those_of_each_image(isa, algorithm, groups):
+    # What is too large for the caches is stored past them where rows, or planes, begin with lines of memory.
+    for (height, width), dtype, layout in itertools.product([(96, 176), (99, 181)], ("float32", "float64"), LAYOUTS):
+        images = 10 if dtype == "float32" else 5
+        for kernel in (1, 3):
+            shapes = (images, 16, height, width), (16, 16 // groups, kernel, kernel)
+            problem = cases.Convolution("large", *shapes, padding=kernel // 2, groups=groups)
+            a = cases.arrays(problem, dtype)
+            assert a.grad_output.nbytes > 8 << 20
+            for which in ("forward", "input"):
+                if problem.refusal(algorithm, which, dtype, layout) is None:
+                    everything = run(fast, problem, which, a, layout, algorithm=algorithm)
+                    for i in range(images):
+                        one = dataclasses.replace(a, input=a.input[i : i + 1], grad_output=a.grad_output[i : i + 1])
+                        one_problem = dataclasses.replace(problem, input_shape=(1, 16, height, width))
+                        alone = run(fast, one_problem, which, one, layout, algorithm=algorithm)
+                        assert cases.identical(everything[i : i + 1], alone), f"{kernel} {which} {dtype} {layout}"
+
+
 @by_problem
 def test_packed_weight(isa, problem):
     for dtype in DTYPES:

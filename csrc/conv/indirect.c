@@ -161,12 +161,13 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int at_once = copies_images(problem, &sight, ins * problem->groups, blocks);
     const double copied = sight.within ? 0 : at_once ? (double)fc_volume(sight.all) : (double)(blocks * fc_volume(sight.most));
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
-    const double tables = strands.whole ? 0.2 : 0.5;       /* what tells where each row lies */
+    const int borders = strands.effort != 1;               /* of which most blocks have a few small pieces, beside a large one */
+    const double tables = strands.whole || borders ? 0.2 : 0.5; /* what tells where each row lies */
     const double loss = 0.95 + tables / (narrow * narrow) + (taps > 1 ? channels_first ? 0.05 : 0.12 : 0) + (strided > 1 ? 0.1 : 0);
-    const double short_tiles = strands.whole ? 1 : (tile + 3) / (tile + 3.0 * (double)pieces / FC_BLOCK_PIXELS);
-    const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * share;
+    const double short_tiles = strands.whole || borders ? 1 : (tile + 3) / (tile + 3.0 * (double)pieces / FC_BLOCK_PIXELS);
+    const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * (borders ? strands.effort : share);
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss * short_tiles +
-           pixels * panels * chunks * 4 + products_begun * panels * chunks * (strands.whole ? 60 : 200) +
+           pixels * panels * chunks * 4 + products_begun * panels * chunks * (strands.whole || borders ? 60 : 200) +
            images * (double)ins * copied * (at_once ? 0.4 : 0.3) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)fc_volume(strands.count) * 4 * (double)fc_smaller(ins * fc_taps(problem), DEPTH) +

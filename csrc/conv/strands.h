@@ -18,6 +18,7 @@ typedef struct {
     fc_strand of[3][FC_MOST_STRANDS];
     int64_t count[3];
     double share; /* of the taps of all outputs: those that are not left out */
+    double effort; /* where all padding is left out: of their products, of those of all outputs and taps.  Else 1 */
     int whole;    /* one strand a dimension, of all outputs and taps */
 } fc_strands;
 
