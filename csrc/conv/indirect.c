@@ -8,7 +8,7 @@
  * whatever the layout and however small the map; the weight is packed, [in channel, tap][panel of out channels].
  *
  *     a task: a block of pixels, some panels       for each chunk of the depth, a few channels:
- *       the block's part of the source, zeros          copy them, rows of pixels (nothing to copy without padding);
+ *       the block's part of the source, zeros          copy them, rows of pixels (nothing to copy where none see padding);
  *       around it, a chunk at a time                   multiply with each panel
  *       C [pixel][channel]                          channels first: transpose C into the output
  *

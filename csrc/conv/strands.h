@@ -6,6 +6,8 @@
  *                                        taps are many: for dilations as large as the plane, three of
  *                                            o o o o|o o o o o o|o o o o      9, 15 and 9 of 33 outputs for a dilation of 24
  *                                              1 2  |    1      |  0 1        take 2, 1 and 2 of 3 taps
+ *     all taps that see padding          a strand for the border's first output, one for the inner ones, one for the last, where that
+ *                                        is less work than a copy of the source with zeros around it
  */
 #ifndef FC_STRANDS_H
 #define FC_STRANDS_H
