@@ -54,6 +54,12 @@ static inline void fc_pool_window(const fc_pool *p, int d, int64_t o, int64_t *f
         *count = (double)(p->count_padding ? fc_smaller(end, size + p->padding[d]) - begin : *last - *first);
 }
 
+/* Whether planes are of one row, and windows too: channels of such an image go together, as the rows of a plane. */
+static inline int fc_planes_are_rows(const fc_pool *p)
+{
+    return p->in_size[0] * p->in_size[1] == 1 && p->out_size[0] * p->out_size[1] == 1 && p->kernel[0] * p->kernel[1] == 1;
+}
+
 /* The lines that pools combine rows into (isa/separable.inc), of a stretch of a row. */
 typedef struct {
     int64_t stretch, pitch, rows; /* outputs, of a gradient inputs; from a line to the next one; lines at a time, for L1 */
@@ -69,7 +75,8 @@ static inline fc_pool_lines fc_lines_of(const fc_pool *p)
     fc_pool_lines lines = {.stretch = fc_smaller(p->out_size[2], most)};
     const int64_t seen = (lines.stretch - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
     lines.pitch = fc_larger(seen, p->stride[2] * lines.stretch);
-    lines.rows = fc_larger(1, fc_smaller(p->out_size[0] * p->out_size[1], FC_POOL_LINES / lines.pitch));
+    const int64_t rows = fc_planes_are_rows(p) ? p->channels : p->out_size[0] * p->out_size[1];
+    lines.rows = fc_larger(1, fc_smaller(rows, FC_POOL_LINES / lines.pitch));
     lines.elements = lines.rows * lines.pitch + (p->stride[2] + 1) * FC_POOL_VECTOR;
     return lines;
 }
