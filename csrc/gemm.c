@@ -188,7 +188,7 @@ static void fetch_ahead(const fc_gemm_job *job, fc_panel *panel, const char *dat
     const int64_t element = (int64_t)fc_element_bytes(gemm->dtype), width = job->kernels->tile_vectors * job->kernels->lanes * element;
     const int64_t panels = LINES * FC_LINE / width, part = panel->depth / LINES * width / FC_LINE;
     const int64_t coming = (p / panels + 1) * panels;
-    const int in_lines = panel->rows > 2 * job->kernels->tile_rows && panel->depth % LINES == 0 && part &&
+    const int in_lines = fc_divide_up(panel->rows, job->kernels->tile_rows) >= width / FC_LINE && panel->depth % LINES == 0 && part &&
                          coming < job->blocks.panels;
     const int64_t k = in_lines ? k0 + p % panels * part : k0;
     panel->next_lines = in_lines ? LINES : 0;
