@@ -42,6 +42,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
     const int64_t *rows_of = pass == FC_INPUT_GRADIENT ? problem->in_size : by_taps ? problem->kernel : problem->out_size;
     const double begun = packed / (double)rows_of[2] * (pass != FC_WEIGHT_GRADIENT ? 2 : by_taps ? 7 : 16); /* of each row */
+    /* forward also what a tap sees of a row is found, once for all channels, and each product begins */
+    const double found = pass == FC_FORWARD ? pixels * (double)problem->groups * (taps / (double)rows_of[2] * 12 + 30.0 / kernels->lanes) : 0;
     const double weights = out_group * in_group * taps * (double)problem->groups;
     const double weight = pass == FC_INPUT_GRADIENT ? weights * 2 : pass == FC_WEIGHT_GRADIENT ? weights * 0.6 : 0;
     double phases = 1, all_phases = 1; /* with taps, at most */
@@ -58,7 +60,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     else if (pass == FC_INPUT_GRADIENT)
         stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) *
                  (0.15 + phases / all_phases * (problem->stride[2] > 2 ? 1.1 : fc_volume(problem->stride) > 1 ? 0.5 : 0.05));
-    return 1000 + time + seen * slow + (packed - seen) * 0.1 + begun + weight + products + stored;
+    return 1000 + time + seen * slow + (packed - seen) * 0.1 + begun + found + weight + products + stored;
 }
 
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */
