@@ -118,17 +118,35 @@ static void leave_out_padding(const fc_conv *problem, fc_pass pass, fc_strands *
     }
 }
 
-/* Where a piece sees no padding, nothing is copied.  Pieces by themselves against products of all outputs, for each block of rows, and
- * the copies, in pairs of an output and a tap: 3x3/2 of 128 channels, 16 images of 56x56 10.8 ms for 8.3. */
+enum { VECTOR = 16 /* channels are written by vectors */ };
+
+/* The products of strands, for each block of so many rows, in pairs of an output and a tap. */
+static double products_of(const fc_strands *strands, int64_t rows)
+{
+    const double panel = 2, least_tile = 4.5; /* outputs that take as long as reading a panel, and as fewer of them */
+    double time = 0;
+    for (int64_t z = 0; z < strands->count[0]; z++)
+        for (int64_t y = 0; y < strands->count[1]; y++)
+            for (int64_t x = 0; x < strands->count[2]; x++) {
+                const fc_strand *const along[3] = {&strands->of[0][z], &strands->of[1][y], &strands->of[2][x]};
+                const double taps = (double)along[0]->taps * (double)along[1]->taps * (double)along[2]->taps;
+                const double outputs = (double)(along[0]->count * along[1]->count * along[2]->count);
+                const double products = (double)(along[0]->count * fc_divide_up(along[1]->count * along[1]->step, rows));
+                time += taps * (fmax(outputs, products * least_tile) + products * panel);
+            }
+    return time;
+}
+
+/* Where a piece sees no padding, nothing is copied.  The products of such pieces, and their tables, against those of all outputs and
+ * the copies: 3x3/2 of 128 channels, 16 images of 56x56 10.8 ms for 8.3. */
 static void cut_borders(const fc_conv *problem, fc_pass pass, fc_strands *strands)
 {
     enum {
         COPY = 54,     /* an element, for each channel that is written */
         LIST = 340,    /* a tap of a piece's table, for each pair of channels */
         CHANNELS = 64, /* of such a table, at most, about */
-        VECTOR = 16,   /* channels are written by vectors */
     };
-    const double panel = 2, least_tile = 4.5 /* outputs that take as long as reading a panel, and as fewer of them */, tables = 1.03;
+    static const double TABLES = 1.03;
     const int64_t *size = pass == FC_FORWARD ? problem->in_size : problem->out_size;
     const int64_t *to = pass == FC_FORWARD ? problem->out_size : problem->in_size;
     const int64_t outs = fc_round_up((pass == FC_FORWARD ? problem->out_channels : problem->in_channels) / problem->groups, VECTOR);
@@ -155,21 +173,14 @@ static void cut_borders(const fc_conv *problem, fc_pass pass, fc_strands *strand
         all *= (double)before;
         copied *= (double)(size[d] + 2 * problem->padding[d]);
     }
-    double time = listed * LIST * (double)fc_smaller(ins, CHANNELS) / (double)(ins * outs * problem->batch * problem->groups);
-    for (int64_t z = 0; z < cut.count[0]; z++)
-        for (int64_t y = 0; y < cut.count[1]; y++)
-            for (int64_t x = 0; x < cut.count[2]; x++) {
-                const fc_strand *const along[3] = {&cut.of[0][z], &cut.of[1][y], &cut.of[2][x]};
-                const double taps = (double)along[0]->taps * (double)along[1]->taps * (double)along[2]->taps;
-                const double outputs = (double)(along[0]->count * along[1]->count * along[2]->count);
-                const double products = (double)(along[0]->count * fc_divide_up(along[1]->count, rows));
-                time += taps * (fmax(outputs, products * least_tile) + products * panel);
-            }
-    const double whole = all * (1 + panel / (double)(rows * to[2]));
-    if (time * tables >= whole + COPY * copied / (double)outs)
+    const double pairs = (double)(ins * outs * problem->batch * problem->groups);
+    const double time = (products_of(&cut, rows) + listed * LIST * (double)fc_smaller(ins, CHANNELS) / pairs) *
+                        (strands->whole ? TABLES : 1);
+    const double whole = products_of(strands, rows);
+    if (time >= whole + COPY * copied / (double)outs)
         return;
     cut.share *= inside / all;
-    cut.effort = time * tables / whole;
+    cut.effort = time / whole;
     cut.whole = 0;
     *strands = cut;
 }
