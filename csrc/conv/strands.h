@@ -14,7 +14,7 @@
 
 #include "../algorithm.h"
 
-enum { FC_MOST_STRANDS = 16, FC_BLOCK_PIXELS = 112 /* of a block of the grid, at most: each panel of the weight is read for so many */ };
+enum { FC_MOST_STRANDS = 16, FC_BLOCK_PIXELS = 224 /* of a block of the grid, at most: each panel of the weight is read for so many */ };
 
 typedef struct {
     fc_strand of[3][FC_MOST_STRANDS];
