@@ -302,7 +302,7 @@ size_t fc_gemm_workspace(const fc_gemm *gemm, int threads)
 static int streams(const fc_gemm *gemm, const fc_blocks *blocks)
 {
     const int64_t element = (int64_t)fc_element_bytes(gemm->dtype), products = gemm->images * gemm->groups;
-    return gemm->segments * blocks->chunks == 1 && !gemm->scattered && gemm->activation != FC_SILU &&
+    return gemm->segments * blocks->chunks == 1 && !gemm->scattered && !gemm->read_again && gemm->activation != FC_SILU &&
            fc_streams(gemm->c, products * gemm->rows * gemm->columns * element, gemm->c_row * element) &&
            gemm->c_group * element % FC_LINE == 0;
 }

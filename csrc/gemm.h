@@ -32,6 +32,7 @@ typedef struct {
     fc_matrix a, b;
     void *c;
     int64_t c_row, c_image, c_group, c_slice;
+    int read_again;                  /* C, at once: it is not stored past the caches */
     /* C in a grid that is not contiguous (a phase of a strided input gradient): columns (channels first) or rows (channels
      * last) are its points, c_row the stride of the other. */
     int scattered;

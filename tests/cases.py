@@ -184,6 +184,8 @@ CONVOLUTIONS = [
     Convolution("long-pointwise-sum", (1, 1100, 4, 5), (10, 1100, 1, 1)),
     Convolution("many-outputs", (1, 6, 5, 7), (530, 6, 3, 3), padding=1),
     Convolution("many-pixels", (1, 3, 70, 75), (5, 3, 3, 3), padding=1),
+    Convolution("many-pixels-stride-3", (2, 3, 70, 75), (5, 3, 3, 4), stride=(2, 3), padding=(1, 4), dilation=2),
+    Convolution("many-pixels-strided", (3, 6, 40, 67), (4, 3, 3, 3), stride=2, padding=((1, 0), (3, 1)), groups=2),
     Convolution("wide-row", (1, 3, 3, 530), (4, 3, 3, 3), padding=1, stride=(1, 2)),
     Convolution("many-images", (17, 3, 5, 5), (4, 3, 3, 3), padding=1),
     # Batches of none; no batch.

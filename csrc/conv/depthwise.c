@@ -45,6 +45,8 @@ static int is_narrow(const fc_conv *p, fc_pass pass, const fc_isa *isa)
     const int64_t row = fc_larger(p->in_size[2], p->out_size[2]), most = fc_larger(fc_volume(p->in_size), fc_volume(p->out_size));
     const int64_t packed = pass == FC_INPUT_GRADIENT ? p->out_channels : p->in_channels;
     const int64_t plane = is_deep(p) ? fc_larger(most * element, fc_plane_image_bytes(p, pass, isa) / packed) : most * element;
+    if (is_deep(p) && pass == FC_INPUT_GRADIENT && multiplier_of(p) > 1) /* of which each would be packed again for each block */
+        return 0;
     return p->layout == FC_CHANNELS_FIRST && row <= NARROW_VECTORS * lanes && plane * lanes <= (is_deep(p) ? DEEP_BYTES : LANES_PLANE_BYTES) &&
            filled(p->in_channels, lanes) >= filled(row, lanes) && p->batch * p->in_channels >= LANES_TASKS * lanes;
 }
@@ -433,7 +435,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
     const int64_t *from = pass == FC_INPUT_GRADIENT ? problem->out_size : problem->in_size;
     const double packing = by_rows ? fc_plane_packing(problem, pass, 0) : 0.4 * (double)fc_volume(from);
-    const double phases = pass == FC_INPUT_GRADIENT ? 1000 * (double)fc_phase_count(problem) : 0;
+    const int64_t sums = pass == FC_INPUT_GRADIENT ? fc_phase_count(problem) : 1; /* of each layer of a plane */
+    const int64_t layers = pass == FC_INPUT_GRADIENT ? fc_divide_up(problem->in_size[0], problem->stride[0]) : problem->out_size[0];
+    const double phases = (pass == FC_INPUT_GRADIENT ? 1000 * (double)sums : 0) + (narrow ? 0 : outs * (double)(layers * sums - 1) * 15);
     /* element by element */
     const double spread = pass == FC_INPUT_GRADIENT && problem->stride[2] > 2 ? ins * (double)fc_volume(problem->in_size) * 0.6 : 0;
     return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases + spread +

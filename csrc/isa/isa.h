@@ -183,6 +183,8 @@ typedef struct {
     void (*fill_columns)(int64_t rows, int64_t pitch, int64_t count, const void *values, void *target);
     /* Columns [output][channel, tap] of one image, added to channels [first, last) of its input: see conv/col2im.c. */
     void (*spread)(const fc_conv *problem, const void *columns, int64_t first, int64_t last, void *input);
+    /* The same of one channel in channels first, columns [tap][output]. */
+    void (*spread_plane)(const fc_conv *problem, const void *columns, void *plane);
     /* Weight gradients: target[i] = sum over slices of parts[s * slice_stride + position(i)], for rows of the target
      * [channels][taps] from rows of the source in the same order (channels_last 0) or [taps][channels] (1). */
     void (*reduce)(int64_t slices, int64_t slice_stride, const void *parts, int64_t channels, int64_t taps,
