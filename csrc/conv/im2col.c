@@ -10,12 +10,23 @@
  * all; w' is the weight transposed, once per call.  Input gradients run phase by phase (algorithm.h). */
 #include "../algorithm.h"
 #include "../gemm.h"
+#include "../parallel.h"
 #include "classes.h"
+
+#include <string.h>
 
 static const char *supports(const fc_conv *problem, fc_pass pass)
 {
     (void)problem, (void)pass;
     return NULL;
+}
+
+/* Small maps of all images are one sum, a layer each of a window, whose first dimension must be free for that: sums of a few pixels
+ * would begin and end again for each image.  In channels first the rows of grad_output are gathered, [channel][image, pixel]. */
+static int joins_images(const fc_conv *p)
+{
+    enum { FEW = 24 /* pixels */ };
+    return p->batch > 1 && fc_volume(p->out_size) <= FEW && p->in_size[0] == 1 && p->out_size[0] == 1 && p->kernel[0] == 1;
 }
 
 /* The micro-kernel's time for whole tiles, 0.3 to 0.6 ns an element packed, and what begins and ends each product.  Fitted on
@@ -38,7 +49,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     if (pass == FC_FORWARD && problem->stride[2] > 2)
         slow = 1; /* element by element */
     else if (pass == FC_WEIGHT_GRADIENT)
-        slow = strided && !by_taps ? 1.1 : 0.45;
+        slow = strided && !by_taps ? 0.95 : 0.4;
     const double seen = pass == FC_WEIGHT_GRADIENT ? packed * fc_inside_share(problem, FC_FORWARD) : packed;
     const int64_t *rows_of = pass == FC_INPUT_GRADIENT ? problem->in_size : by_taps ? problem->kernel : problem->out_size;
     const double begun = packed / (double)rows_of[2] * (pass != FC_WEIGHT_GRADIENT ? 2 : by_taps ? 7 : 16); /* of each row */
@@ -60,7 +71,10 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     else if (pass == FC_INPUT_GRADIENT)
         stored = (double)(problem->batch * problem->in_channels * fc_volume(problem->in_size)) *
                  (0.15 + phases / all_phases * (problem->stride[2] > 2 ? 1.1 : fc_volume(problem->stride) > 1 ? 0.5 : 0.05));
-    return 1000 + time + seen * slow + (packed - seen) * 0.1 + begun + found + weight + products + stored;
+    double sums = 0; /* each image's begins where the one before ended */
+    if (pass == FC_WEIGHT_GRADIENT && !joins_images(problem))
+        sums = (double)problem->batch * weights * 0.2;
+    return 1000 + sums + time + seen * slow + (packed - seen) * 0.1 + begun + found + weight + products + stored;
 }
 
 /* A weight on the left is broadcast, as it lies where it is not to be transposed. */
@@ -171,7 +185,30 @@ static void input_gradient(const fc_plan *plan, const fc_operands *operands, cha
 
 /* ---- weight gradient ---- */
 
-static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands)
+static size_t gathered_bytes(const fc_conv *p)
+{
+    const int64_t elements = p->batch * p->out_channels * fc_volume(p->out_size);
+    return joins_images(p) && p->layout == FC_CHANNELS_FIRST ? fc_whole_lines(elements * (int64_t)fc_element_bytes(p->dtype)) : 0;
+}
+
+typedef struct {
+    const fc_conv *problem;
+    const char *source;
+    char *target;
+} gather_job;
+
+static void gather_task(void *context, int64_t channel, int thread)
+{
+    (void)thread;
+    const gather_job *job = context;
+    const fc_conv *p = job->problem;
+    const int64_t bytes = fc_volume(p->out_size) * (int64_t)fc_element_bytes(p->dtype);
+    for (int64_t image = 0; image < p->batch; image++)
+        memcpy(job->target + (channel * p->batch + image) * bytes, job->source + (image * p->out_channels + channel) * bytes,
+               (size_t)bytes);
+}
+
+static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands, const void *gathered)
 {
     const fc_conv *p = &plan->problem;
     const int64_t outs = p->out_channels / p->groups, ins = p->in_channels / p->groups, taps = fc_taps(p);
@@ -186,6 +223,16 @@ static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands)
     gemm.a = (fc_matrix){.data = operands->output, .row = out[1], .depth = out[4], .group = outs * out[1], .segment = out[0]};
     gemm.b = (fc_matrix){.source = FC_WINDOW_GRADIENT, .data = operands->input, .group = ins * in[1], .segment = in[0],
                          .window = fc_forward_window(p)};
+    if (joins_images(p)) {
+        gemm.segments = 1;
+        gemm.depth *= p->batch;
+        gemm.b.window.out[0] = gemm.b.window.in[0] = p->batch;
+        gemm.b.window.step[0] = 1;
+        gemm.b.window.origin[0] = 0;
+        gemm.b.window.stride[0] = in[0];
+        if (p->layout == FC_CHANNELS_FIRST)
+            gemm.a = (fc_matrix){.data = gathered, .row = gemm.depth, .depth = 1, .group = outs * gemm.depth};
+    }
     gemm.slices = fc_gemm_slices(&gemm);
     return gemm;
 }
@@ -193,9 +240,13 @@ static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands)
 static size_t workspace(const fc_plan *plan, int threads)
 {
     const fc_operands nothing = {0};
-    if (plan->pass != FC_INPUT_GRADIENT) {
-        const fc_gemm gemm = plan->pass == FC_FORWARD ? forward_gemm(plan, &nothing) : weight_gemm(plan, &nothing);
+    if (plan->pass == FC_FORWARD) {
+        const fc_gemm gemm = forward_gemm(plan, &nothing);
         return fc_gemm_workspace(&gemm, threads);
+    }
+    if (plan->pass == FC_WEIGHT_GRADIENT) {
+        const fc_gemm gemm = weight_gemm(plan, &nothing, NULL);
+        return gathered_bytes(&plan->problem) + fc_gemm_workspace(&gemm, threads);
     }
     size_t most = 0;
     for (int64_t i = 0; i < fc_phase_count(&plan->problem); i++) {
@@ -215,8 +266,12 @@ static void run(const fc_plan *plan, const fc_operands *operands, void *workspac
         input_gradient(plan, operands, workspace, threads);
         return;
     }
-    const fc_gemm gemm = plan->pass == FC_FORWARD ? forward_gemm(plan, operands) : weight_gemm(plan, operands);
-    fc_gemm_run(&gemm, workspace, threads);
+    const size_t gathered = plan->pass == FC_WEIGHT_GRADIENT ? gathered_bytes(&plan->problem) : 0;
+    gather_job job = {&plan->problem, operands->output, workspace};
+    if (gathered)
+        fc_parallel_for(plan->problem.out_channels, threads, gather_task, &job);
+    const fc_gemm gemm = plan->pass == FC_FORWARD ? forward_gemm(plan, operands) : weight_gemm(plan, operands, workspace);
+    fc_gemm_run(&gemm, (char *)workspace + gathered, threads);
 }
 
 const fc_algo fc_algo_im2col = {.name = "im2col", .supports = supports, .cost = cost, .packed = packed, .pack = fc_classes_pack,

@@ -36,7 +36,8 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     /* what begins and ends the product of a vector of pixels, of few channels most of it */
     const double begun = (double)problem->batch * (double)problem->groups * lanes / kernels->lanes * 12;
     const double weight = pass == FC_INPUT_GRADIENT ? outs * ins * (double)problem->groups * 0.4 : 0; /* read by columns */
-    const double sums = pass == FC_WEIGHT_GRADIENT ? (double)problem->groups * 1000 : 0;
+    /* each image's sum begins where the one before ended */
+    const double sums = pass == FC_WEIGHT_GRADIENT ? (double)problem->groups * (1000 + (double)problem->batch * outs * ins * 0.2) : 0;
     return 600 + sums + fc_multiply_adds(problem) / fc_multiply_adds_per_ns(isa, problem->dtype) * waste +
            packed * (pass == FC_WEIGHT_GRADIENT ? 0.35 : 0.05) + (pass == FC_WEIGHT_GRADIENT ? 0 : begun) + weight;
 }

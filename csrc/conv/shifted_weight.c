@@ -210,7 +210,7 @@ double fc_shifted_weight_cost(const fc_conv *problem, const fc_isa *isa)
     const double transposed = transposed_cost(&p, kernels, fc_multiply_adds_per_ns(isa, p.dtype));
     const int64_t slices = slices_of(&p, p.batch * p.out_size[0]); /* a unit each, at least */
     const double reduced = slices > 1 ? (double)(slices * p.out_channels) * ins * (double)fc_taps(&p) * 0.2 : 0;
-    return 3000 + images * (packed + (dots < transposed ? dots : transposed)) + reduced;
+    return 10000 + images * (packed + ins * 20 + (dots < transposed ? dots : transposed)) + reduced;
 }
 
 size_t fc_shifted_weight_workspace(const fc_plan *plan, int threads)

@@ -105,7 +105,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double layers = fc_inside_share_along(problem, pass, 0), inside = layers * fc_inside_share_along(problem, pass, 1);
     return 3000 + fc_dense_multiply_adds(problem, pass) * inside / fc_multiply_adds_per_ns(isa, problem->dtype) * (lanes / ins) *
                       ((outs + 1.5) / outs) * (1 + 0.15 / narrow) +
-           layers * (products * 80 + units * weights * 0.08 + seen * lanes * groups * 0.3 * vectors) + weights * (1.2 + 0.6 * slices);
+           layers * (products * 80 + units * weights * 0.17 + seen * lanes * groups * 0.3 * vectors) + weights * (1.2 + 0.6 * slices);
 }
 
 /* What a block sees of a plane of the input, from row y0 and column x0 on, for all panels: of the rows those that are inside. */
