@@ -22,7 +22,7 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
 enum {
     CHANNEL_BLOCK = 32, /* channels whose planes stay in L1 while all outputs pass */
     ROWS = 256,         /* of a product, at least, where there are so many: small images go together */
-    LEAST_PIXELS = 256, /* of a map that goes by planes */
+    LEAST_PIXELS = 64, /* of a map that goes by planes */
     LEAST_ROW = 8,
     PLANES_BYTES = 1 << 20, /* of columns of planes at a time, about */
     FAR_BYTES = 4 << 20,

@@ -438,9 +438,11 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int64_t sums = pass == FC_INPUT_GRADIENT ? fc_phase_count(problem) : 1; /* of each layer of a plane */
     const int64_t layers = pass == FC_INPUT_GRADIENT ? fc_divide_up(problem->in_size[0], problem->stride[0]) : problem->out_size[0];
     const double phases = (pass == FC_INPUT_GRADIENT ? 1000 * (double)sums : 0) + (narrow ? 0 : outs * (double)(layers * sums - 1) * 15);
+    /* of which those that are narrow go by vectors of channels */
+    const double planes = (ins + outs) * (narrow ? 150.0 * (double)sums / kernels->lanes : 60);
     /* element by element */
     const double spread = pass == FC_INPUT_GRADIENT && problem->stride[2] > 2 ? ins * (double)fc_volume(problem->in_size) * 0.6 : 0;
-    return 1000 + fc_multiply_adds(problem) / share / rate + (ins + outs) * 60 + phases + spread +
+    return 1000 + fc_multiply_adds(problem) / share / rate + planes + phases + spread +
            packed * packing + outs * (double)fc_volume(problem->out_size) * 0.2;
 }
 

@@ -80,7 +80,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double row = (double)(forward ? to[2] : fc_divide_up(to[2], problem->stride[2]));
     const double rows = (double)to[0] * (double)to[1] * row / (double)to[2] / (double)(phases > 1 ? problem->stride[1] : 1);
     const double in_place = (double)fc_round_up((int64_t)row, kernels->lanes) / row, flat = 1 + reach / row;
-    const double wide = (double)fc_round_up((int64_t)(rows * row * flat), kernels->lanes) / (rows * row);
+    const double grid = fmax(1, rows * row), wide = (double)fc_round_up((int64_t)(grid * flat), kernels->lanes) / grid;
     const int stays = forward && in_place < MOST_WASTE * flat;
     const double waste = (stays ? in_place : wide) * ((double)outs + 1.5) / (double)outs;
     const double moved = stays ? 0 : rows * 5 + (double)fc_volume(to) * 0.08 * vectors; /* C, row by row */

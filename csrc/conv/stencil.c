@@ -114,18 +114,20 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int streams = kernel == problem->kernel[2] && problem->stride[1] == problem->stride[2] &&
                         (kernel == 3 || kernel == 5 || kernel == 7);
     const double planes = (double)problem->batch * (double)problem->out_channels, taps = (double)fc_taps(problem);
+    /* two planes whose rows fill half a vector go together, where there are lanes to spare */
+    const double half = 2 * to[2] <= kernels->lanes && kernels->lanes * (int64_t)fc_element_bytes(problem->dtype) >= FC_LINE ? 0.5 : 1;
     const double vectors = (double)fc_divide_up(to[2], kernels->lanes), rows = (double)to[1];
     if (squares)
-        return 1000 + planes * (60 + vectors * (problem->in_size[1] == 1 ? 3 : rows) * (5 + taps * 0.45)); /* two rows at a time */
+        return 1000 + planes * (30 + vectors * (problem->in_size[1] == 1 ? 3 : rows) * (5 + taps * 0.45)); /* two rows at a time */
     if (pass == FC_WEIGHT_GRADIENT) {
         /* taps of a single row go eight at a time */
         const double summed = kernel == 1 ? (double)fc_round_up(problem->kernel[2], 8) : taps;
         const double row = 1.8 + summed * (streams && kernel < 7 ? 0.52 : kernel == 1 ? 0.9 : 0.74);
-        return 1000 + planes * (70 + vectors * rows * row * (strided ? 1.8 : 1));
+        return 1000 + (double)problem->out_channels * 80 + planes * vectors * rows * row * (strided ? 1.4 : 1);
     }
     if (!streams)
         return 1000 + planes * (60 + band_cost(problem, pass, isa));
-    return 1000 + planes * (60 + vectors * rows * (strided ? 4 + taps * 0.75 : 2 + taps * 0.36));
+    return 1000 + planes * (30 + half * vectors * rows * (strided ? 4 + taps * 0.75 : 2 + taps * 0.36));
 }
 
 static size_t packed(const fc_plan *plan)
