@@ -50,7 +50,7 @@ static void plan_averages(pool_job *job, int backward)
     enum { STRETCH = 1024, WIDE = 64, APART = 8 /* elements: windows so wide and far from each other are summed one by one */ };
     const fc_pool *p = job->problem;
     fc_pool_windows *w = &job->windows;
-    if (fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2] && 
+    if (fc_is_separable(p) && p->kernel[2] < WIDE && p->stride[2] <= 2 * p->kernel[2] &&
         (backward || fc_smaller(p->stride[2], p->kernel[2]) < APART)) {
         const fc_pool_lines lines = backward ? fc_share_lines_of(p) : fc_lines_of(p);
         w->way = FC_SEPARABLE;

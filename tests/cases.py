@@ -226,7 +226,7 @@ CONVOLUTIONS = [
     Convolution("depthwise-multiplier", (1, 3, 5, 6, 7), (6, 1, 2, 3, 3), stride=2, padding=1, groups=3),
     Convolution("depthwise-many", (2, 66, 4, 5, 6), (66, 1, 3, 3, 3), padding=1, groups=66),
     Convolution("depthwise-many-strided", (3, 34, 5, 6, 7), (68, 1, 2, 3, 3), stride=2, padding=1, groups=34),
-    Convolution("depthwise-many-dilated", (1, 67, 6, 9, 5), (67, 1, 3, 2, 3), (1, 3, 1), (2, 3, 0), dilation=2, groups=67),
+    Convolution("depthwise-many-dilated", (1, 67, 6, 9, 5), (67, 1, 3, 2, 3), (1, 3, 1), (2, 3, 0), 2, groups=67),
     Convolution("depthwise-many-large", (1, 66, 5, 36, 30), (66, 1, 5, 3, 3), padding=(2, 1, 1), groups=66),
     Convolution("far-padding", (2, 4, 5, 7, 5), (18, 4, 3, 5, 1), stride=2, padding=(2, 4, 0)),
     Convolution("far-apart", (1, 5, 5, 6, 5), (17, 5, 3, 3, 3), dilation=2),

@@ -433,8 +433,9 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int by_rows = problem->layout == FC_CHANNELS_FIRST && !narrow;
     const double share = filled(by_rows ? row : problem->in_channels, kernels->lanes);
     const double packed = pass == FC_INPUT_GRADIENT ? outs : ins;
-    const int64_t *from = pass == FC_INPUT_GRADIENT ? problem->out_size : problem->in_size;
-    const double packing = by_rows ? fc_plane_packing(problem, pass, 0) : 0.4 * (double)fc_volume(from);
+    const int64_t channels = pass == FC_INPUT_GRADIENT ? problem->out_channels : problem->in_channels;
+    const double cells = (double)fc_plane_image_bytes(problem, pass, isa) / (double)channels / (double)fc_element_bytes(problem->dtype);
+    const double packing = by_rows ? fc_plane_packing(problem, pass, 0) : 0.35 * cells;
     const int64_t sums = pass == FC_INPUT_GRADIENT ? fc_phase_count(problem) : 1; /* of each layer of a plane */
     const int64_t layers = pass == FC_INPUT_GRADIENT ? fc_divide_up(problem->in_size[0], problem->stride[0]) : problem->out_size[0];
     const double phases = (pass == FC_INPUT_GRADIENT ? 1000 * (double)sums : 0) + (narrow ? 0 : outs * (double)(layers * sums - 1) * 15);

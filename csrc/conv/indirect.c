@@ -59,13 +59,6 @@ typedef struct {
     char *copy, *workspace;
 } job;
 
-static const char *supports(const fc_conv *problem, fc_pass pass)
-{
-    if (pass == FC_WEIGHT_GRADIENT)
-        return "computes convolutions and the gradient of their input only";
-    return fc_too_many_strands(problem, pass) ? "needs a smaller stride for the gradient of the input" : NULL;
-}
-
 /* The outputs [*first, *last) of a strand that lie in [begin, end) of its dimension. */
 static void outputs_within(const fc_strand *strand, int64_t begin, int64_t end, int64_t *first, int64_t *last)
 {
@@ -126,6 +119,30 @@ static sight sight_of(const fc_strands *strands, const int64_t in[3], const int6
         s.within = s.within && s.begin[d] >= 0 && s.begin[d] + s.all[d] <= in[d];
     }
     return s;
+}
+
+/* What a block sees of a channel, with all padding, for a weight that is not finite. */
+static int reaches_too_far(const fc_conv *problem, fc_pass pass)
+{
+    enum { MOST = 1 << 21 /* elements */ };
+    const int forward = pass == FC_FORWARD;
+    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
+    const fc_strands strands = fc_strands_make(problem, pass, 0);
+    const int64_t rows = fc_smaller(to[0] * to[1], fc_larger(1, FC_BLOCK_PIXELS / to[2]));
+    const sight sight = sight_of(&strands, from, to, rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
+    double elements = 1;
+    for (int d = 0; d < 3; d++)
+        elements *= (double)sight.most[d];
+    return elements > MOST;
+}
+
+static const char *supports(const fc_conv *problem, fc_pass pass)
+{
+    if (pass == FC_WEIGHT_GRADIENT)
+        return "computes convolutions and the gradient of their input only";
+    if (fc_too_many_strands(problem, pass))
+        return "needs a smaller stride for the gradient of the input";
+    return reaches_too_far(problem, pass) ? "needs a kernel that reaches over fewer elements" : NULL;
 }
 
 /* Whether to copy images as a whole, rather than what each of some blocks sees. */
