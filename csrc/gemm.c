@@ -311,7 +311,7 @@ void fc_gemm_run(const fc_gemm *given, void *workspace, int threads)
 {
     fc_gemm gemm = *given;
     const size_t parts = parts_bytes(&gemm);
-    fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], cut(&gemm, threads), (char *)workspace + parts, gemm.c};
+    fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], cut(&gemm, threads), (char *)workspace + parts, gemm.c, 0};
     const int64_t tasks = gemm.images * gemm.groups * gemm.slices * job.blocks.row_blocks * job.blocks.column_blocks;
     gemm.c = parts ? workspace : gemm.c;
     job.streams = streams(&gemm, &job.blocks);
