@@ -597,8 +597,11 @@ static void task(void *context, int64_t task, int thread)
     }
     for (int64_t n = 0; j->operands->activation == FC_SILU && n < pixels; n++)
         j->kernels->activate(FC_SILU, out1 - out0, c + n * c_row * element, c + n * c_row * element);
-    if (channels_first)
-        j->kernels->transpose(pixels, out1 - out0, c, c_row, target, j->target[1]);
+    if (channels_first) {
+        const int64_t bytes = p->batch * j->target[0] * element;
+        const int streams = fc_streams(target, bytes, j->target[1] * element);
+        (streams ? j->kernels->transpose_stream : j->kernels->transpose)(pixels, out1 - out0, c, c_row, target, j->target[1]);
+    }
 }
 
 static size_t workspace(const fc_plan *plan, int threads)

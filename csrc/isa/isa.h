@@ -162,6 +162,9 @@ typedef struct {
     /* target[j][i] = source[i][j], i < rows, j < columns. */
     void (*transpose)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
                       int64_t target_pitch);
+    /* The same past the caches: rows of the target begin with lines of memory. */
+    void (*transpose_stream)(int64_t rows, int64_t columns, const void *source, int64_t source_pitch, void *target,
+                             int64_t target_pitch);
     /* The same of rows that lie where a table says: target[j][i] = source[place[i] + j]; zero in i from rows to the next multiple of
      * lanes. */
     void (*transpose_places)(int64_t rows, int64_t columns, const void *source, const int64_t *place, void *target,
