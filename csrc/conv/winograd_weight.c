@@ -74,7 +74,7 @@ double fc_winograd_weight_cost(const fc_conv *problem, const fc_isa *isa, int po
     const double pixels = (double)problem->batch * (double)problem->groups * (double)fc_volume(problem->out_size); /* into cells */
     return 6000 + pixels * (ins + outs) * 0.4 * vectors +
            products * (tiles * ins * outs / fc_multiply_adds_per_ns(isa, problem->dtype) * 1.05 +
-                       (tiles * (ins + outs) * 0.2 + ins * outs * (0.3 + 0.1 * tiles / (double)block)) * vectors);
+                       (tiles * (ins + outs) * 0.2 + ins * outs * (0.55 + 0.1 * tiles / (double)block)) * vectors);
 }
 
 static job make_job(const fc_plan *plan, int points, const fc_operands *operands, int threads)
