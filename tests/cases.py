@@ -233,6 +233,8 @@ CONVOLUTIONS = [
     Convolution("deep-and-dilated", (3, 4, 13, 12, 13), (6, 2, 3, 2, 5), 1, (4, 2, 8), dilation=4, groups=2),
     Convolution("deep-and-large", (1, 3, 12, 9, 10), (20, 3, 7, 5, 5), padding=(3, 2, 2)),
     Convolution("deep-and-strided", (2, 3, 9, 10, 11), (17, 3, 5, 4, 3), stride=2, padding=(2, 3, 1)),
+    Convolution("one-layer-left", (5, 6, 4, 5, 3), (8, 3, 3, 2, 2), stride=2, padding=(0, 1, 1), groups=2),
+    Convolution("one-layer-padded", (4, 3, 2, 4, 3), (5, 3, 3, 2, 2), padding=((0, 1), (0, 1), (0, 0))),
     Convolution("border", (2, 16, 6, 12, 11), (32, 16, 3, 3, 3), stride=2, padding=1),
     Convolution("narrow", (2, 4, 30, 2, 3), (14, 4, 5, 7, 4), stride=2, padding=(3, 5, 3)),
     Convolution("batch-0", (0, 3, 4, 5, 6), (4, 3, 3, 3, 3)),

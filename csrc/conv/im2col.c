@@ -21,12 +21,14 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
     return NULL;
 }
 
-/* Small maps of all images are one sum, a layer each of a window, whose first dimension must be free for that: sums of a few pixels
- * would begin and end again for each image.  In channels first the rows of grad_output are gathered, [channel][image, pixel]. */
+/* Small maps of all images are one sum: sums of a few pixels would begin and end again for each image.  An image is then a layer of a
+ * window, so that there must be a single one, without padding.  In channels first the rows of grad_output are gathered,
+ * [channel][image, pixel]. */
 static int joins_images(const fc_conv *p)
 {
     enum { FEW = 24 /* pixels */ };
-    return p->batch > 1 && fc_volume(p->out_size) <= FEW && p->in_size[0] == 1 && p->out_size[0] == 1 && p->kernel[0] == 1;
+    return p->batch > 1 && fc_volume(p->out_size) <= FEW && p->out_size[0] == 1 && p->padding[0] == 0 &&
+           (p->kernel[0] - 1) * p->dilation[0] < p->in_size[0];
 }
 
 /* The micro-kernel's time for whole tiles, 0.3 to 0.6 ns an element packed, and what begins and ends each product.  Fitted on
@@ -226,10 +228,9 @@ static fc_gemm weight_gemm(const fc_plan *plan, const fc_operands *operands, con
     if (joins_images(p)) {
         gemm.segments = 1;
         gemm.depth *= p->batch;
-        gemm.b.window.out[0] = gemm.b.window.in[0] = p->batch;
-        gemm.b.window.step[0] = 1;
-        gemm.b.window.origin[0] = 0;
-        gemm.b.window.stride[0] = in[0];
+        gemm.b.window.out[0] = p->batch;
+        gemm.b.window.step[0] = in[0] / in[2]; /* layers from an image to the next */
+        gemm.b.window.in[0] = p->batch * gemm.b.window.step[0];
         if (p->layout == FC_CHANNELS_FIRST)
             gemm.a = (fc_matrix){.data = gathered, .row = gemm.depth, .depth = 1, .group = outs * gemm.depth};
     }

@@ -177,6 +177,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const sight sight = sight_of(&strands, from, to, rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
     const int at_once = copies_images(problem, &sight, ins * problem->groups, blocks);
     const double copied = sight.within ? 0 : at_once ? (double)fc_volume(sight.all) : (double)(blocks * fc_volume(sight.most));
+    const double copied_rows = copied / (double)(at_once ? sight.all[2] : sight.most[2]);
     const double narrow = lanes / kernels->lanes / panels; /* vectors of a panel: few of them wait for what is broadcast */
     const int borders = strands.effort != 1;               /* of which most blocks have a few small pieces, beside a large one */
     const double tables = strands.whole || borders ? 0.2 : 0.5; /* what tells where each row lies */
@@ -185,7 +186,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const double products = fc_dense_multiply_adds(problem, pass) * lanes / (double)outs * (borders ? strands.effort : share);
     return 3000 + images * 500 + products / fc_multiply_adds_per_ns(isa, problem->dtype) * loss * short_tiles +
            pixels * panels * chunks * 4 + products_begun * panels * chunks * (strands.whole || borders ? 60 : 200) +
-           images * (double)ins * copied * (at_once ? 0.4 : 0.3) +
+           images * (double)ins * (copied * (at_once ? 0.4 : 0.3) + copied_rows * 2) +
            (channels_first ? pixels * lanes * 0.3 * vectors : 0) +
            (double)fc_volume(strands.count) * 4 * (double)fc_smaller(ins * fc_taps(problem), DEPTH) +
            (double)problem->groups * lanes * depth * (forward ? 0.05 : 0.4) * vectors;
