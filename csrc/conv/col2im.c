@@ -22,10 +22,10 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
 enum {
     CHANNEL_BLOCK = 32, /* channels whose planes stay in L1 while all outputs pass */
     ROWS = 256,         /* of a product, at least, where there are so many: small images go together */
-    LEAST_PIXELS = 64, /* of a map that goes by planes */
-    LEAST_ROW = 8,
-    PLANES_BYTES = 1 << 20, /* of columns of planes at a time, about */
-    FAR_BYTES = 4 << 20,
+    LEAST_PIXELS = 64,      /* of a map that goes by planes */
+    LEAST_ROW = 8,          /* of its rows, which are summed one by one */
+    PLANES_BYTES = 1 << 20, /* of columns of planes at a time, about: they stay in L2 */
+    FAR_BYTES = 4 << 20,    /* of the columns of an image that come back from memory */
 };
 
 static int goes_by_planes(const fc_conv *p)
