@@ -20,7 +20,7 @@
 enum {
     DEPTH_BYTES = 1024, /* of a row of A in a chunk: a panel of B is 256 x 32 floats, 32 KB, and stays in L1 */
     ROW_BLOCK = 64,     /* rows of A packed at once: 64 KB */
-    TASKS = 16,           /* for each thread, of many panels each, at most */
+    TASKS = 16,         /* for each thread, of many panels each, at most */
     PACKING_ROWS = 8,   /* packing a panel costs as much as multiplying so many rows by it */
     LINES = 16,         /* of memory, of a row of B, that are fetched one behind the other: the machine then runs ahead */
 };
@@ -311,10 +311,11 @@ void fc_gemm_run(const fc_gemm *given, void *workspace, int threads)
 {
     fc_gemm gemm = *given;
     const size_t parts = parts_bytes(&gemm);
-    fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], cut(&gemm, threads), (char *)workspace + parts, gemm.c, 0};
+    const fc_blocks blocks = cut(&gemm, threads);
+    fc_gemm_job job = {&gemm, gemm.isa->kernels[gemm.dtype], blocks, (char *)workspace + parts, gemm.c,
+                       !parts && streams(&gemm, &blocks)};
     const int64_t tasks = gemm.images * gemm.groups * gemm.slices * job.blocks.row_blocks * job.blocks.column_blocks;
     gemm.c = parts ? workspace : gemm.c;
-    job.streams = streams(&gemm, &job.blocks);
     fc_parallel_for(tasks, threads, gemm_task, &job);
     if (parts)
         fc_parallel_for(gemm.groups * gemm.rows, threads, reduce_task, &job);

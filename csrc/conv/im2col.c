@@ -26,7 +26,7 @@ static const char *supports(const fc_conv *problem, fc_pass pass)
  * [channel][image, pixel]. */
 static int joins_images(const fc_conv *p)
 {
-    enum { FEW = 24 /* pixels */ };
+    enum { FEW = 24 /* pixels: of 4x4 a sum of each takes a tenth longer, of 2x2 three times as long */ };
     return p->batch > 1 && fc_volume(p->out_size) <= FEW && p->out_size[0] == 1 && p->padding[0] == 0 &&
            (p->kernel[0] - 1) * p->dilation[0] < p->in_size[0];
 }

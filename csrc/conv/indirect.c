@@ -121,15 +121,22 @@ static sight sight_of(const fc_strands *strands, const int64_t in[3], const int6
     return s;
 }
 
+/* The same of blocks as large as they may be; their rows. */
+static sight sight_of_blocks(const fc_conv *problem, fc_pass pass, const fc_strands *strands, int64_t *rows)
+{
+    const int forward = pass == FC_FORWARD;
+    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
+    *rows = fc_smaller(to[0] * to[1], fc_larger(1, FC_BLOCK_PIXELS / to[2]));
+    return sight_of(strands, from, to, *rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
+}
+
 /* What a block sees of a channel, with all padding, for a weight that is not finite. */
 static int reaches_too_far(const fc_conv *problem, fc_pass pass)
 {
     enum { MOST = 1 << 21 /* elements */ };
-    const int forward = pass == FC_FORWARD;
-    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
     const fc_strands strands = fc_strands_make(problem, pass, 0);
-    const int64_t rows = fc_smaller(to[0] * to[1], fc_larger(1, FC_BLOCK_PIXELS / to[2]));
-    const sight sight = sight_of(&strands, from, to, rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
+    int64_t rows;
+    const sight sight = sight_of_blocks(problem, pass, &strands, &rows);
     double elements = 1;
     for (int d = 0; d < 3; d++)
         elements *= (double)sight.most[d];
@@ -161,7 +168,7 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const int forward = pass == FC_FORWARD, channels_first = problem->layout == FC_CHANNELS_FIRST;
     const int64_t outs = (forward ? problem->out_channels : problem->in_channels) / problem->groups;
     const int64_t ins = (forward ? problem->in_channels : problem->out_channels) / problem->groups;
-    const int64_t *to = forward ? problem->out_size : problem->in_size, *from = forward ? problem->in_size : problem->out_size;
+    const int64_t *to = forward ? problem->out_size : problem->in_size;
     const double images = (double)problem->batch * (double)problem->groups, taps = (double)fc_taps(problem);
     const double pixels = images * (double)fc_volume(to), lanes = (double)fc_round_up(outs, kernels->lanes);
     const double vectors = 16.0 / kernels->lanes, panels = (double)fc_panel_count(kernels, outs);
@@ -169,12 +176,12 @@ static double cost(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
     const fc_strands strands = fc_strands_make(problem, pass, 1);
     const double share = strands.share, depth = (double)ins * taps, chunks = ceil(depth * share / strided / DEPTH);
     /* of a block: rows, and the pieces that they are of */
-    const int64_t rows = fc_smaller(to[0] * to[1], fc_larger(1, FC_BLOCK_PIXELS / to[2])), planes = fc_divide_up(rows, to[1]);
-    const int64_t columns = strands.count[2] * fc_divide_up(to[2], FC_BLOCK_PIXELS);
+    int64_t rows;
+    const sight sight = sight_of_blocks(problem, pass, &strands, &rows);
+    const int64_t planes = fc_divide_up(rows, to[1]), columns = strands.count[2] * fc_divide_up(to[2], FC_BLOCK_PIXELS);
     const int64_t pieces = columns * fc_smaller(rows, strands.count[1] * fc_smaller(planes, strands.count[0]));
     const int64_t blocks = fc_divide_up(to[0] * to[1], rows);
     const double products_begun = images * (double)(blocks * pieces), tile = (double)(rows * to[2]) / (double)pieces;
-    const sight sight = sight_of(&strands, from, to, rows, fc_smaller(to[2], FC_BLOCK_PIXELS));
     const int at_once = copies_images(problem, &sight, ins * problem->groups, blocks);
     const double copied = sight.within ? 0 : at_once ? (double)fc_volume(sight.all) : (double)(blocks * fc_volume(sight.most));
     const double copied_rows = copied / (double)(at_once ? sight.all[2] : sight.most[2]);

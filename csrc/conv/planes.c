@@ -53,7 +53,7 @@ static fc_window window_of(const fc_conv *problem, fc_pass pass)
     return pass == FC_INPUT_GRADIENT ? gradient_window(problem) : fc_forward_window(problem);
 }
 
-int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
+int64_t fc_plane_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
 {
     const fc_window window = window_of(problem, pass);
     int64_t phases = 1, cells = 1;
@@ -62,8 +62,12 @@ int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa 
         cells *= window.out[d] + fc_window_reach(&window, d) / window.step[d];
     }
     const int64_t lanes = isa->kernels[problem->dtype]->lanes;
-    return (pass == FC_INPUT_GRADIENT ? problem->out_channels : problem->in_channels) *
-           fc_round_up(phases * (cells + lanes) + lanes, lanes) * (int64_t)fc_element_bytes(problem->dtype);
+    return fc_round_up(phases * (cells + lanes) + lanes, lanes) * (int64_t)fc_element_bytes(problem->dtype);
+}
+
+int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa)
+{
+    return (pass == FC_INPUT_GRADIENT ? problem->out_channels : problem->in_channels) * fc_plane_bytes(problem, pass, isa);
 }
 
 int fc_plane_at_once(const fc_conv *problem, fc_pass pass, const fc_isa *isa)

@@ -46,6 +46,8 @@ int64_t fc_plane_blocks(const fc_plane *plane);
  * its neighbours see.  They take so many bytes. */
 int fc_plane_at_once(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
 int64_t fc_plane_image_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
+/* Of one channel's plane, all layers, of one element a cell. */
+int64_t fc_plane_bytes(const fc_conv *problem, fc_pass pass, const fc_isa *isa);
 /* The plane of a whole image, whose blocks are those of `plane`, and where in it such a block begins, in cells. */
 fc_plane fc_plane_whole(const fc_plane *plane);
 int64_t fc_plane_place(const fc_plane *whole, const fc_plane_block *block);
